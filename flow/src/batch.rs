@@ -1,0 +1,284 @@
+//! A sealed batch of flows: the only form in which flows are kept, filtered and queried.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{ArrowPrimitiveType, TimestampNanosecondType, UInt16Type, UInt32Type};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, RecordBatch, StringArray, UInt32Array,
+    new_null_array,
+};
+use arrow_schema::ArrowError;
+use uuid::Uuid;
+
+use crate::record::Address;
+use crate::schema::{Column, schema};
+
+/// Rows that don't change any more.
+///
+/// A batch carries only the columns that have a value in at least one of its rows; a column that isn't there is null in
+/// every row. Rows are numbered through: `first_sequence` is the number of the first one in the log that made it.
+#[derive(Clone, Debug)]
+pub struct FlowBatch {
+    columns: Arc<[Option<ArrayRef>]>,
+    rows: usize,
+    bytes: usize,
+    log_id: u64,
+    first_sequence: u64,
+    time_range: (i64, i64),
+}
+
+/// A text column: what is in a row is a key into the values, and null where there is no key.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'a> {
+    keys: &'a PrimitiveArray<UInt16Type>,
+    values: &'a StringArray,
+}
+
+impl<'a> Text<'a> {
+    /// The text in that row.
+    #[must_use]
+    pub fn get(&self, row: usize) -> Option<&'a str> {
+        let key = shared_key(self.keys, row)?;
+        self.values.is_valid(key).then(|| self.values.value(key))
+    }
+
+    /// The distinct values (some may be null or equal), so that a filter looks at each once.
+    #[must_use]
+    pub fn values(&self) -> &'a StringArray {
+        self.values
+    }
+
+    /// Each row's place in [`Text::values`].
+    #[must_use]
+    pub fn keys(&self) -> &'a PrimitiveArray<UInt16Type> {
+        self.keys
+    }
+}
+
+/// A column of numbers that are stored once a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct SharedU32<'a> {
+    keys: &'a PrimitiveArray<UInt16Type>,
+    values: &'a UInt32Array,
+}
+
+impl<'a> SharedU32<'a> {
+    /// The number in that row.
+    #[must_use]
+    pub fn get(&self, row: usize) -> Option<u32> {
+        let key = shared_key(self.keys, row)?;
+        self.values.is_valid(key).then(|| self.values.value(key))
+    }
+
+    /// The distinct values, so that a filter looks at each once.
+    #[must_use]
+    pub fn values(&self) -> &'a UInt32Array {
+        self.values
+    }
+
+    /// Each row's place in [`SharedU32::values`].
+    #[must_use]
+    pub fn keys(&self) -> &'a PrimitiveArray<UInt16Type> {
+        self.keys
+    }
+}
+
+fn shared_key(keys: &PrimitiveArray<UInt16Type>, row: usize) -> Option<usize> {
+    keys.is_valid(row).then(|| usize::from(keys.value(row)))
+}
+
+impl FlowBatch {
+    pub(crate) fn new(
+        columns: Vec<Option<ArrayRef>>,
+        rows: usize,
+        bytes: usize,
+        log_id: u64,
+        first_sequence: u64,
+        time_range: (i64, i64),
+    ) -> Self {
+        debug_assert_eq!(columns.len(), Column::COUNT);
+        Self {
+            columns: columns.into(),
+            rows,
+            bytes,
+            log_id,
+            first_sequence,
+            time_range,
+        }
+    }
+
+    /// Number of rows; at least 1.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Memory that the batch holds, in bytes, buffers shared between its columns counted once.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Number of the first row in the log that made the batch.
+    #[must_use]
+    pub fn first_sequence(&self) -> u64 {
+        self.first_sequence
+    }
+
+    /// Number after that of the last row.
+    #[must_use]
+    pub fn end_sequence(&self) -> u64 {
+        self.first_sequence + self.rows as u64
+    }
+
+    /// Random number of the log that made the batch.
+    #[must_use]
+    pub fn log_id(&self) -> u64 {
+        self.log_id
+    }
+
+    /// Earliest and latest time in it, nanoseconds since the Unix epoch.
+    #[must_use]
+    pub fn time_range(&self) -> (i64, i64) {
+        self.time_range
+    }
+
+    /// The column as an Arrow array; `None` if it is null in every row.
+    #[must_use]
+    pub fn column(&self, column: Column) -> Option<&ArrayRef> {
+        self.columns[column.index()].as_ref()
+    }
+
+    /// A column of numbers.
+    ///
+    /// # Panics
+    /// If the column isn't of that type, which [`Column::kind`] tells.
+    #[must_use]
+    pub fn numbers<T: ArrowPrimitiveType>(&self, column: Column) -> Option<&PrimitiveArray<T>> {
+        self.column(column).map(|array| array.as_primitive())
+    }
+
+    /// A number; `None` if it is null.
+    ///
+    /// # Panics
+    /// As [`FlowBatch::numbers`].
+    #[must_use]
+    pub fn number<T: ArrowPrimitiveType>(&self, column: Column, row: usize) -> Option<T::Native> {
+        self.numbers::<T>(column)
+            .filter(|array| array.is_valid(row))
+            .map(|array| array.value(row))
+    }
+
+    /// A column of booleans.
+    ///
+    /// # Panics
+    /// If the column isn't of that type.
+    #[must_use]
+    pub fn booleans(&self, column: Column) -> Option<&BooleanArray> {
+        self.column(column).map(|array| array.as_boolean())
+    }
+
+    /// A column of addresses, or of MAC addresses.
+    ///
+    /// # Panics
+    /// If the column isn't of that type.
+    #[must_use]
+    pub fn addresses(&self, column: Column) -> Option<&FixedSizeBinaryArray> {
+        self.column(column).map(|array| array.as_fixed_size_binary())
+    }
+
+    /// An address; `None` if it is null.
+    ///
+    /// # Panics
+    /// If the column isn't of that type.
+    #[must_use]
+    pub fn address(&self, column: Column, row: usize) -> Option<Address> {
+        let array = self.addresses(column).filter(|array| array.is_valid(row))?;
+        array.value(row).try_into().ok()
+    }
+
+    /// A column of text.
+    ///
+    /// # Panics
+    /// If the column isn't of that type.
+    #[must_use]
+    pub fn text(&self, column: Column) -> Option<Text<'_>> {
+        let array = self.column(column)?.as_dictionary::<UInt16Type>();
+        Some(Text {
+            keys: array.keys(),
+            values: array.values().as_string(),
+        })
+    }
+
+    /// A text; `None` if it is null.
+    ///
+    /// # Panics
+    /// If the column isn't of that type.
+    #[must_use]
+    pub fn text_at(&self, column: Column, row: usize) -> Option<&str> {
+        self.text(column)?.get(row)
+    }
+
+    /// A column of numbers stored once a batch.
+    ///
+    /// # Panics
+    /// If the column isn't of that type.
+    #[must_use]
+    pub fn shared(&self, column: Column) -> Option<SharedU32<'_>> {
+        let array = self.column(column)?.as_dictionary::<UInt16Type>();
+        Some(SharedU32 {
+            keys: array.keys(),
+            values: array.values().as_primitive::<UInt32Type>(),
+        })
+    }
+
+    /// Such a number; `None` if it is null.
+    ///
+    /// # Panics
+    /// If the column isn't of that type.
+    #[must_use]
+    pub fn shared_at(&self, column: Column, row: usize) -> Option<u32> {
+        self.shared(column)?.get(row)
+    }
+
+    /// Time of a row, nanoseconds since the Unix epoch.
+    #[must_use]
+    pub fn time_ns(&self, row: usize) -> i64 {
+        self.number::<TimestampNanosecondType>(Column::Time, row)
+            .unwrap_or_default()
+    }
+
+    /// The id of a row: the one it came with, or one that follows from the log and the row's number (RFC 9562, version 8).
+    #[must_use]
+    pub fn uuid(&self, row: usize) -> String {
+        match self.text_at(Column::Uuid, row) {
+            Some(uuid) => uuid.to_owned(),
+            None => row_uuid(self.log_id, self.first_sequence + row as u64).to_string(),
+        }
+    }
+
+    /// The whole schema as an Arrow record batch, columns that have no value filled with nulls. Buffers are shared.
+    ///
+    /// # Errors
+    /// If the columns don't fit the schema, which would be a fault of the builder.
+    pub fn to_record_batch(&self) -> Result<RecordBatch, ArrowError> {
+        let arrays = Column::ALL
+            .iter()
+            .map(|column| match self.column(*column) {
+                Some(array) => Arc::clone(array),
+                None => new_null_array(&column.kind().data_type(), self.rows),
+            })
+            .collect();
+        RecordBatch::try_new(schema(), arrays)
+    }
+}
+
+/// The id of a row of a log.
+#[must_use]
+pub fn row_uuid(log_id: u64, sequence: u64) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&log_id.to_be_bytes());
+    bytes[8..].copy_from_slice(&sequence.to_be_bytes());
+    Uuid::new_v8(bytes)
+}
