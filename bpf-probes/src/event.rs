@@ -48,6 +48,10 @@ pub const FLAG_DONT_FRAGMENT: u16 = 1 << 8;
 /// The headers of one packet, as [`crate::parse::parse`] reads them. 84 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 pub struct PacketHeaders {
     /// Source address; IPv4-mapped for IPv4.
     pub source: [u8; 16],
@@ -102,6 +106,10 @@ pub struct PacketHeaders {
 /// The tunnel's own addresses, for a packet inside VXLAN or Geneve. 40 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 pub struct Outer {
     /// Source address; IPv4-mapped for IPv4.
     pub source: [u8; 16],
@@ -120,6 +128,10 @@ pub struct Outer {
 /// What every record starts with. 112 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 pub struct Event {
     /// `CLOCK_MONOTONIC`, nanoseconds (`bpf_ktime_get_ns`).
     pub time_ns: u64,
@@ -142,6 +154,10 @@ pub struct Event {
 /// Where and why the kernel freed a packet. 24 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 pub struct Drop {
     /// Address of the code that freed it.
     pub location: u64,
@@ -169,6 +185,10 @@ pub struct FullEvent {
 /// `not_ip` and `malformed` of its source.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
 pub struct SourceCounters {
     /// Packets the program was called for.
     pub seen: u64,
