@@ -14,8 +14,10 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod api;
 pub mod batch;
 pub mod builder;
 pub mod endpoint;
+pub mod identity;
 pub mod record;
 pub mod schema;

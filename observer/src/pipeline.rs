@@ -1,0 +1,342 @@
+//! From an event to a row: decode, connection, names, and into the open batch. Runs on the one thread that reads the
+//! rings, and on replayed packets in just the same way.
+
+use std::sync::Arc;
+
+use bpf_probes::event::{
+    DIRECTION_EGRESS, DIRECTION_INGRESS, Event, FLAG_FRAGMENT, FLAG_MAC, FLAG_NO_TRANSPORT, FLAG_QINQ, FLAG_TCP_NS,
+    FLAG_VLAN, Outer, PacketHeaders,
+};
+use flow::batch::FlowBatch;
+use flow::builder::FlowBatchBuilder;
+use flow::endpoint::{Interface, Node};
+use flow::record::{Address, FlowRecord, Ip, Transport, Tunnel};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::connection::{ConnectionTable, State};
+use crate::decode::{DecodeError, Decoded, decode};
+use crate::dns::{self, DnsMessage};
+use crate::drop_site::{DropSites, KernelNames};
+use crate::names::{Names, Resolver};
+use crate::observation_point::{EGRESS, INGRESS, Role, sub_type};
+
+/// `flow.FlowType` of the API.
+const TYPE_L3_L4: u8 = 1;
+const TYPE_L7: u8 = 2;
+/// Event types as the API numbers them.
+const EVENT_DROP: i32 = 1;
+const EVENT_TRACE: i32 = 4;
+const EVENT_L7: i32 = 129;
+/// `flow.Verdict` of the API.
+const FORWARDED: u8 = 1;
+const DROPPED: u8 = 2;
+/// Identity of the API for addresses outside of everything we know.
+const IDENTITY_WORLD: u32 = 2;
+
+/// VLAN number in a tag's control information (IEEE 802.1Q).
+const VLAN_NUMBER: u16 = 0x0fff;
+
+/// IANA protocol numbers.
+const ICMP: u8 = 1;
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+const ICMPV6: u8 = 58;
+const SCTP: u8 = 132;
+
+/// What a pipeline starts from.
+pub struct PipelineOptions {
+    /// Random number of this run: ids of flows follow from it.
+    pub log_id: u64,
+    /// Who observes.
+    pub node: Node,
+    /// How many connections are remembered.
+    pub connections: usize,
+    /// Names of addresses.
+    pub names: Arc<Names>,
+    /// Names of drop reasons and functions.
+    pub kernel_names: Box<dyn KernelNames>,
+    /// Cookie of the network namespace whose interfaces are observed; 0 if not known.
+    pub netns_cookie: u64,
+}
+
+/// Makes rows of events.
+pub struct Pipeline {
+    builder: FlowBatchBuilder,
+    sealed: Vec<FlowBatch>,
+    connections: ConnectionTable,
+    resolver: Resolver,
+    drops: DropSites,
+    node: Arc<Node>,
+    netns_cookie: u64,
+    clock_offset_ns: i64,
+    interfaces: FxHashMap<u32, (Arc<Interface>, Role)>,
+    foreign_interfaces: FxHashMap<u32, Arc<Interface>>,
+    undecodable: u64,
+}
+
+impl Pipeline {
+    /// A pipeline with an empty batch.
+    #[must_use]
+    pub fn new(options: PipelineOptions) -> Self {
+        Self {
+            builder: FlowBatchBuilder::new(options.log_id, 0),
+            sealed: Vec::new(),
+            connections: ConnectionTable::new(options.connections),
+            resolver: Resolver::new(options.names),
+            drops: DropSites::new(options.kernel_names),
+            node: Arc::new(options.node),
+            netns_cookie: options.netns_cookie,
+            clock_offset_ns: 0,
+            interfaces: FxHashMap::default(),
+            foreign_interfaces: FxHashMap::default(),
+            undecodable: 0,
+        }
+    }
+
+    /// What to add to an event's time to get nanoseconds since the Unix epoch.
+    pub fn set_clock_offset(&mut self, offset_ns: i64) {
+        self.clock_offset_ns = offset_ns;
+    }
+
+    /// The interfaces there are: index, name, role.
+    pub fn set_interfaces(&mut self, interfaces: impl IntoIterator<Item = (u32, String, Role)>) {
+        self.interfaces.clear();
+        self.foreign_interfaces.clear();
+        for (index, name, role) in interfaces {
+            self.interfaces
+                .insert(index, (Arc::new(Interface { index, name }), role));
+        }
+    }
+
+    /// Takes over names that have changed, and the addresses that are this node's own.
+    pub fn refresh_names(&mut self, local: FxHashSet<Address>) {
+        self.resolver.refresh(local);
+    }
+
+    /// Records that could not be read.
+    #[must_use]
+    pub fn undecodable(&self) -> u64 {
+        self.undecodable
+    }
+
+    /// The connection table, for its counters.
+    #[must_use]
+    pub fn connections(&self) -> &ConnectionTable {
+        &self.connections
+    }
+
+    /// The open batch, for rows that come as flows already.
+    pub fn builder(&mut self) -> &mut FlowBatchBuilder {
+        self.seal_if_full();
+        &mut self.builder
+    }
+
+    /// Batches that have become full since the last call, oldest first.
+    pub fn take_sealed(&mut self) -> Vec<FlowBatch> {
+        self.seal_if_full();
+        std::mem::take(&mut self.sealed)
+    }
+
+    /// The rows of the open batch so far; `None` if there are none.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<FlowBatch> {
+        self.builder.snapshot()
+    }
+
+    /// Number of the next row.
+    #[must_use]
+    pub fn next_sequence(&self) -> u64 {
+        self.builder.next_sequence()
+    }
+
+    /// Takes in one record of a ring.
+    ///
+    /// # Errors
+    /// If it isn't a record of this build's programs; it is counted as undecodable.
+    pub fn record(&mut self, record: &[u8]) -> Result<(), DecodeError> {
+        match decode(record) {
+            Ok(decoded) => {
+                self.packet(&decoded);
+                Ok(())
+            }
+            Err(error) => {
+                self.undecodable += 1;
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes in one packet.
+    pub fn packet(&mut self, decoded: &Decoded<'_>) {
+        self.seal_if_full();
+        let event = &decoded.event;
+        let headers = &event.headers;
+        let state = self.connections.observe(headers);
+        let source = self.resolver.endpoint(headers.source);
+        let destination = self.resolver.endpoint(headers.destination);
+        let here = decoded
+            .drop
+            .is_none_or(|drop| drop.netns_cookie == 0 || drop.netns_cookie == self.netns_cookie);
+        let (interface, role) = self.interface(event.ifindex, here);
+        let mut record = FlowRecord {
+            time_ns: i64::try_from(event.time_ns)
+                .unwrap_or(i64::MAX)
+                .saturating_add(self.clock_offset_ns),
+            node: Some(&self.node),
+            flow_type: TYPE_L3_L4,
+            is_reply: state.is_reply,
+            trace_reason: state.trace_reason,
+            interface: interface.as_ref(),
+            cgroup_id: event.cgroup_id,
+            length: event.length,
+            packets: u32::from(event.segments),
+            mac: (headers.flags & FLAG_MAC != 0).then_some((headers.source_mac, headers.destination_mac)),
+            vlan: (headers.flags & FLAG_VLAN != 0).then_some(headers.vlan & VLAN_NUMBER),
+            inner_vlan: (headers.flags & FLAG_QINQ != 0).then_some(headers.inner_vlan & VLAN_NUMBER),
+            ip: Some(ip(headers)),
+            transport: transport(headers),
+            tunnel: tunnel(headers, decoded.outer.as_ref()),
+            source: Some(&source),
+            destination: Some(&destination),
+            ..FlowRecord::default()
+        };
+        match &decoded.drop {
+            Some(drop) => {
+                let site = self.drops.get(drop.reason, drop.location);
+                record.drop = Some(site);
+                record.event_type = Some(EVENT_DROP);
+                record.event_sub_type = i32::from(site.api as u8);
+                record.verdict = DROPPED;
+                record.netns_cookie = drop.netns_cookie;
+                record.traffic_direction = drop_direction(event, source.identity, destination.identity, state);
+                self.builder.append(&record);
+            }
+            None => {
+                record.observation_point = role.point(event.direction);
+                record.event_type = Some(EVENT_TRACE);
+                record.event_sub_type = sub_type(record.observation_point);
+                record.verdict = FORWARDED;
+                record.traffic_direction = role.traffic_direction(event.direction, state.is_reply);
+                self.builder.append(&record);
+                let payload = decoded
+                    .bytes
+                    .get(usize::from(headers.payload_offset)..)
+                    .filter(|bytes| !bytes.is_empty());
+                if let Some(message) = payload.and_then(dns::read) {
+                    let record = record.clone();
+                    Self::message(&mut self.builder, &mut self.sealed, record, &message);
+                    for address in message.addresses {
+                        if let Some(dns) = &message.l7.dns {
+                            self.resolver.learn(address, &dns.query);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// A row of its own for an application message; the packet's bytes are counted in the packet's row.
+    fn message<'a>(
+        builder: &mut FlowBatchBuilder,
+        sealed: &mut Vec<FlowBatch>,
+        mut record: FlowRecord<'a>,
+        message: &'a DnsMessage,
+    ) {
+        seal_if_full(builder, sealed);
+        record.flow_type = TYPE_L7;
+        record.event_type = Some(EVENT_L7);
+        record.event_sub_type = 0;
+        record.observation_point = 0;
+        record.length = 0;
+        record.packets = 0;
+        record.l7 = Some(&message.l7);
+        builder.append(&record);
+    }
+
+    fn interface(&mut self, index: u32, here: bool) -> (Option<Arc<Interface>>, Role) {
+        if index == 0 {
+            return (None, Role::default());
+        }
+        if here && let Some((interface, role)) = self.interfaces.get(&index) {
+            return (Some(Arc::clone(interface)), *role);
+        }
+        let unnamed = self.foreign_interfaces.entry(index).or_insert_with(|| {
+            Arc::new(Interface {
+                index,
+                name: String::new(),
+            })
+        });
+        (Some(Arc::clone(unnamed)), Role::default())
+    }
+
+    fn seal_if_full(&mut self) {
+        seal_if_full(&mut self.builder, &mut self.sealed);
+    }
+}
+
+fn seal_if_full(builder: &mut FlowBatchBuilder, sealed: &mut Vec<FlowBatch>) {
+    if builder.is_full() {
+        sealed.extend(builder.seal());
+    }
+}
+
+/// A dropped packet had come in through an interface, or it was on its way out. Where the programs can't tell, an end
+/// that we know the name of is the local one.
+fn drop_direction(event: &Event, source_identity: u32, destination_identity: u32, state: State) -> u8 {
+    let leaves = match event.direction {
+        DIRECTION_EGRESS => true,
+        DIRECTION_INGRESS => false,
+        _ => source_identity != IDENTITY_WORLD && destination_identity == IDENTITY_WORLD,
+    };
+    if leaves != (state.is_reply == Some(true)) {
+        EGRESS
+    } else {
+        INGRESS
+    }
+}
+
+fn ip(headers: &PacketHeaders) -> Ip {
+    Ip {
+        version: headers.ip_version,
+        source: Some(headers.source),
+        destination: Some(headers.destination),
+        ttl: Some(headers.ttl),
+        fragment_offset: (headers.flags & FLAG_FRAGMENT != 0).then_some(headers.fragment_offset),
+        ..Ip::default()
+    }
+}
+
+fn transport(headers: &PacketHeaders) -> Transport {
+    let mut transport = Transport {
+        protocol: Some(headers.protocol),
+        ..Transport::default()
+    };
+    if headers.flags & FLAG_NO_TRANSPORT != 0 {
+        return transport;
+    }
+    match headers.protocol {
+        TCP => {
+            let ns = if headers.flags & FLAG_TCP_NS != 0 { 1 << 8 } else { 0 };
+            transport.ports = Some((headers.source_port, headers.destination_port));
+            transport.tcp_flags = Some(u16::from(headers.tcp_flags) | ns);
+            transport.tcp = Some((headers.sequence, headers.acknowledgment, headers.window));
+        }
+        UDP | SCTP => transport.ports = Some((headers.source_port, headers.destination_port)),
+        ICMP | ICMPV6 => transport.icmp = Some((headers.icmp_type, headers.icmp_code)),
+        _ => {}
+    }
+    transport
+}
+
+fn tunnel(headers: &PacketHeaders, outer: Option<&Outer>) -> Option<Tunnel> {
+    let outer = outer?;
+    Some(Tunnel {
+        protocol: headers.tunnel,
+        vni: headers.vni,
+        addresses: Some((outer.source, outer.destination)),
+        ports: Some((outer.source_port, outer.destination_port)),
+    })
+}
+
+#[cfg(test)]
+mod tests;
