@@ -9,7 +9,7 @@
 //! use bpf_probes::event::{Outer, PacketHeaders};
 //! use bpf_probes::parse::{Link, Rejected, parse};
 //!
-//! let mut frame = [0; 272];
+//! let mut frame = [0; 320];
 //! frame[12..14].copy_from_slice(&[0x08, 0x06]); // ARP
 //! let (mut headers, mut inner, mut outer) = (PacketHeaders::default(), PacketHeaders::default(), Outer::default());
 //! assert_eq!(parse(&frame, 42, Link::Ethernet, &mut headers, &mut inner, &mut outer), Err(Rejected::NotIp));

@@ -13,8 +13,9 @@ use crate::event::{
 /// with 34 bytes of options or extension headers.
 pub const SNAPLEN: u32 = 192;
 
-/// The captured bytes. Longer than [`SNAPLEN`] so that a masked offset plus the widest read stays inside.
-pub type Frame = [u8; 272];
+/// The captured bytes. Longer than [`SNAPLEN`] so that a masked offset, plus the place of a field in its header and the
+/// widest read, stays inside.
+pub type Frame = [u8; 320];
 
 /// Offsets are masked with this before every read; together with the size of [`Frame`] it proves to the compiler and to
 /// the kernel's verifier that the read is inside.
@@ -228,6 +229,8 @@ const MALFORMED: u32 = 2;
 /// a subprogram.
 #[cfg_attr(target_arch = "bpf", inline(never))]
 fn parse_packet(frame: &Frame, captured: u32, start: u32, link: u32, headers: &mut PacketHeaders) -> u32 {
+    // Were the compiler to know that this is at most `SNAPLEN`, it would leave out the masks that the verifier needs to see.
+    let captured = core::hint::black_box(captured);
     let mut at = start;
     let ethertype;
     if link == Link::Ethernet as u32 {

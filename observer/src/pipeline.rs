@@ -131,6 +131,12 @@ impl Pipeline {
         &mut self.builder
     }
 
+    /// Whether [`Pipeline::take_sealed`] has something to take.
+    #[must_use]
+    pub fn has_sealed(&self) -> bool {
+        !self.sealed.is_empty()
+    }
+
     /// Batches that have become full since the last call, oldest first.
     pub fn take_sealed(&mut self) -> Vec<FlowBatch> {
         self.seal_if_full();

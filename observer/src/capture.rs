@@ -1,0 +1,254 @@
+//! The capture thread: reads the rings, runs the pipeline, fills the log. It waits for nobody.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use flow::record::{Address, to_stored};
+use nix::ifaddrs::getifaddrs;
+use parking_lot::{Mutex, RwLock};
+use rustc_hash::FxHashSet;
+
+use crate::clock::{ClockOffset, measure_offset};
+use crate::interface::Interfaces;
+use crate::log::{FlowLog, Loss, Stage};
+use crate::pipeline::Pipeline;
+use crate::probes::Probes;
+use crate::ring::{PerfRings, Record};
+
+/// How long a packet may lie in a ring on a quiet network before it is read.
+const QUIET_INTERVAL: Duration = Duration::from_millis(10);
+/// How often clock, names and counters are looked at.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the capture has counted. Every packet that the programs saw was delivered, is in the ring, was lost, or wasn't
+/// IP.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CaptureCounters {
+    /// Packets at interfaces.
+    pub packets_seen: u64,
+    /// Buffers freed with a reason.
+    pub drops_seen: u64,
+    /// Records that the programs have put into the rings.
+    pub delivered: u64,
+    /// Records that did not fit.
+    pub lost: u64,
+    /// Packets and buffers that are not IP.
+    pub not_ip: u64,
+    /// Packets with an IP header that is cut off or contradicts itself.
+    pub malformed: u64,
+    /// Connections in the table.
+    pub connections: u64,
+    /// Connections that had to go because the table was full.
+    pub connections_evicted: u64,
+}
+
+/// A capture that runs.
+#[derive(Debug)]
+pub struct Capture {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    counters: Arc<RwLock<CaptureCounters>>,
+}
+
+impl Capture {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If the system gives no thread, or has no clock.
+    pub fn start(
+        rings: PerfRings,
+        probes: Arc<Mutex<Probes>>,
+        interfaces: Arc<Interfaces>,
+        pipeline: Pipeline,
+        log: Arc<FlowLog>,
+    ) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let counters = Arc::new(RwLock::new(CaptureCounters::default()));
+        let mut reader = Reader {
+            rings,
+            probes,
+            interfaces,
+            interfaces_seen: u64::MAX,
+            pipeline,
+            log,
+            clock: ClockOffset::new(measure_offset()?),
+            last_upkeep: Instant::now(),
+            snapshot_end: 0,
+            last_loss_check_ns: 0,
+            counters: Arc::clone(&counters),
+        };
+        let stopped = Arc::clone(&stop);
+        let thread = thread::Builder::new()
+            .name("capture".to_owned())
+            .spawn(move || reader.run(&stopped))?;
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+            counters,
+        })
+    }
+
+    /// What was counted, at most a second ago.
+    #[must_use]
+    pub fn counters(&self) -> Arc<RwLock<CaptureCounters>> {
+        Arc::clone(&self.counters)
+    }
+
+    /// Stops the thread, once it has read what is in the rings.
+    pub fn stop(mut self) {
+        self.stop.store(true, Ordering::Release);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the capture thread had panicked");
+        }
+    }
+}
+
+struct Reader {
+    rings: PerfRings,
+    probes: Arc<Mutex<Probes>>,
+    interfaces: Arc<Interfaces>,
+    interfaces_seen: u64,
+    pipeline: Pipeline,
+    log: Arc<FlowLog>,
+    clock: ClockOffset,
+    last_upkeep: Instant,
+    /// Number after that of the last row that a snapshot showed.
+    snapshot_end: u64,
+    last_loss_check_ns: i64,
+    counters: Arc<RwLock<CaptureCounters>>,
+}
+
+impl Reader {
+    fn run(&mut self, stopped: &AtomicBool) {
+        self.pipeline.set_clock_offset(self.clock.offset_ns());
+        self.upkeep();
+        while !stopped.load(Ordering::Acquire) {
+            if let Err(error) = self.rings.wait(QUIET_INTERVAL) {
+                tracing::error!("{error}");
+                thread::sleep(QUIET_INTERVAL);
+            }
+            self.read();
+            if self.last_upkeep.elapsed() >= UPKEEP_INTERVAL {
+                self.upkeep();
+            }
+        }
+        self.read();
+        self.upkeep();
+        self.log.publish_tail(self.pipeline.snapshot());
+        self.log.close();
+    }
+
+    fn read(&mut self) {
+        let generation = self.interfaces.generation();
+        if generation != self.interfaces_seen {
+            self.interfaces_seen = generation;
+            let table = self.interfaces.current();
+            self.pipeline.set_interfaces(
+                table
+                    .values()
+                    .map(|interface| (interface.index, interface.name.clone(), interface.role)),
+            );
+        }
+        let now = now_ns();
+        let (pipeline, log, since) = (&mut self.pipeline, &self.log, self.last_loss_check_ns);
+        let result = self.rings.drain(|cpu, record| match record {
+            Record::Sample(bytes) => {
+                if let Err(error) = pipeline.record(bytes) {
+                    tracing::debug!("{error}");
+                    log.losses().record(Loss {
+                        stage: Stage::Undecodable,
+                        cpu: Some(cpu),
+                        count: 1,
+                        time_range: (since, now),
+                    });
+                }
+                if pipeline.has_sealed() {
+                    for batch in pipeline.take_sealed() {
+                        log.publish(batch);
+                    }
+                }
+            }
+            Record::Lost(count) => {
+                log.losses().record(Loss {
+                    stage: Stage::KernelRing,
+                    cpu: Some(cpu),
+                    count,
+                    time_range: (since, now),
+                });
+            }
+        });
+        if let Err(error) = result {
+            tracing::error!("{error}");
+        }
+        self.last_loss_check_ns = now;
+        if self.log.wants_tail() {
+            let end = self.pipeline.next_sequence();
+            let tail = if end == self.snapshot_end {
+                None
+            } else {
+                self.pipeline.snapshot()
+            };
+            self.snapshot_end = end;
+            self.log.publish_tail(tail);
+        }
+    }
+
+    fn upkeep(&mut self) {
+        match measure_offset() {
+            Ok(offset) => self.clock.follow(offset, self.last_upkeep.elapsed()),
+            Err(error) => tracing::warn!("cannot read the clock: {error}"),
+        }
+        self.last_upkeep = Instant::now();
+        self.pipeline.set_clock_offset(self.clock.offset_ns());
+        self.pipeline.refresh_names(local_addresses());
+        match self.probes.lock().counters() {
+            Ok(sources) => {
+                let mut counters = CaptureCounters {
+                    connections: self.pipeline.connections().len() as u64,
+                    connections_evicted: self.pipeline.connections().evicted(),
+                    ..CaptureCounters::default()
+                };
+                for (source, cpus) in (0..).zip(&sources) {
+                    for cpu in cpus {
+                        match source {
+                            bpf_probes::event::SOURCE_DROP => counters.drops_seen += cpu.seen,
+                            _ => counters.packets_seen += cpu.seen,
+                        }
+                        counters.delivered += cpu.delivered;
+                        counters.lost += cpu.lost;
+                        counters.not_ip += cpu.not_ip;
+                        counters.malformed += cpu.malformed;
+                    }
+                }
+                *self.counters.write() = counters;
+            }
+            Err(error) => tracing::warn!("{error}"),
+        }
+    }
+}
+
+fn now_ns() -> i64 {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// The addresses of this network namespace's interfaces.
+fn local_addresses() -> FxHashSet<Address> {
+    let Ok(addresses) = getifaddrs() else {
+        return FxHashSet::default();
+    };
+    addresses
+        .filter_map(|interface| {
+            let address = interface.address?;
+            let v4 = address.as_sockaddr_in().map(|v4| to_stored(v4.ip().into()));
+            v4.or_else(|| address.as_sockaddr_in6().map(|v6| to_stored(v6.ip().into())))
+        })
+        .collect()
+}

@@ -1,0 +1,125 @@
+//! What was lost, and where: data like the flows themselves.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use parking_lot::Mutex;
+
+/// Where events can be lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// The ring of a CPU was full.
+    KernelRing,
+    /// A record could not be read.
+    Undecodable,
+    /// A client was too slow, and rows left the log before they were sent.
+    Client,
+}
+
+impl Stage {
+    /// The name that users see.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::KernelRing => "kernel ring",
+            Self::Undecodable => "undecodable",
+            Self::Client => "slow clients",
+        }
+    }
+}
+
+/// Events lost in one go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Where.
+    pub stage: Stage,
+    /// On which CPU, where that says something.
+    pub cpu: Option<u32>,
+    /// How many.
+    pub count: u64,
+    /// Between when and when, nanoseconds since the Unix epoch.
+    pub time_range: (i64, i64),
+}
+
+/// How many losses are remembered one by one; the sums go on for ever.
+const REMEMBERED: usize = 4096;
+
+/// All losses of a node.
+#[derive(Debug, Default)]
+pub struct Losses(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    recent: VecDeque<Loss>,
+    forgotten: u64,
+    sums: BTreeMap<(Stage, Option<u32>), u64>,
+}
+
+impl Losses {
+    /// Notes a loss.
+    pub fn record(&self, loss: Loss) {
+        if loss.count == 0 {
+            return;
+        }
+        let mut inner = self.0.lock();
+        *inner.sums.entry((loss.stage, loss.cpu)).or_default() += loss.count;
+        // What a slow client missed concerns only that client, which is told by its own stream.
+        if loss.stage == Stage::Client {
+            return;
+        }
+        inner.recent.push_back(loss);
+        if inner.recent.len() > REMEMBERED {
+            inner.recent.pop_front();
+            inner.forgotten += 1;
+        }
+    }
+
+    /// Number after that of the newest loss.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        let inner = self.0.lock();
+        inner.forgotten + inner.recent.len() as u64
+    }
+
+    /// Losses from number `from` on, and the number to go on with.
+    #[must_use]
+    pub fn since(&self, from: u64) -> (Vec<Loss>, u64) {
+        let inner = self.0.lock();
+        let skip = usize::try_from(from.saturating_sub(inner.forgotten)).unwrap_or(usize::MAX);
+        let losses = inner.recent.iter().skip(skip).copied().collect();
+        (losses, inner.forgotten + inner.recent.len() as u64)
+    }
+
+    /// Sums by stage and CPU since the start.
+    #[must_use]
+    pub fn sums(&self) -> Vec<(Stage, Option<u32>, u64)> {
+        self.0
+            .lock()
+            .sums
+            .iter()
+            .map(|((stage, cpu), count)| (*stage, *cpu, *count))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sums_go_on_when_single_losses_are_forgotten() {
+        let losses = Losses::default();
+        for number in 0..5000 {
+            losses.record(Loss {
+                stage: Stage::KernelRing,
+                cpu: Some(1),
+                count: 2,
+                time_range: (number, number),
+            });
+        }
+        assert_eq!(losses.sums(), [(Stage::KernelRing, Some(1), 10_000)]);
+        let (recent, next) = losses.since(0);
+        assert_eq!((recent.len(), next, recent[0].time_range.0), (REMEMBERED, 5000, 904));
+        assert_eq!(losses.since(4999).0.len(), 1);
+        assert!(losses.since(5000).0.is_empty());
+    }
+}

@@ -1,0 +1,230 @@
+//! Loading the eBPF programs: offsets from BTF into their read-only data, rings into their map, counters out.
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use aya::maps::{Map, MapError, PerCpuArray};
+use aya::programs::{ProgramError, RawTracePoint, SchedClassifier};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use bpf_probes::event::{KernelOffsets, SOURCES, SourceCounters};
+
+use crate::btf::{Btf, BtfError};
+use crate::ring::{PerfRings, RingError};
+
+#[cfg(feature = "probes")]
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probes.o"));
+
+/// Names of the classifiers in the object.
+pub(crate) const CLASSIFIERS: [&str; 4] = ["ingress_ethernet", "egress_ethernet", "ingress_ip", "egress_ip"];
+
+/// Why the programs can't be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbesError {
+    /// This observer was built without them.
+    #[error("this observer was built without eBPF programs (feature `probes`); it can only replay files (--replay)")]
+    NotBuilt,
+    /// Offsets can't be read.
+    #[error(transparent)]
+    Btf(#[from] BtfError),
+    /// The object can't be loaded.
+    #[error("cannot load the eBPF programs: {0}")]
+    Object(#[from] EbpfError),
+    /// The kernel refuses a program.
+    #[error("the kernel refuses the eBPF program `{name}`: {}", refusal(source))]
+    Refused {
+        /// The program.
+        name: String,
+        /// What the kernel says.
+        source: ProgramError,
+    },
+    /// A program or map isn't in the object.
+    #[error("the eBPF object has no `{0}`; it is of another build than this observer")]
+    Missing(String),
+    /// A map can't be used.
+    #[error("cannot use the eBPF map `{name}`: {source}")]
+    Map {
+        /// The map.
+        name: &'static str,
+        /// What is wrong.
+        source: MapError,
+    },
+    /// The rings can't be made.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+}
+
+/// The end of the verifier's log says what it objects to.
+fn refusal(error: &ProgramError) -> String {
+    match error {
+        ProgramError::LoadError { io_error, verifier_log } => {
+            let log = verifier_log.to_string();
+            let lines: Vec<&str> = log.lines().rev().take(12).collect();
+            format!("{io_error}\n{}", lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// How to load the programs.
+#[derive(Clone, Copy, Debug)]
+pub struct ProbesOptions {
+    /// Bytes of each CPU's ring; a power of two, at least a page.
+    pub ring_bytes: usize,
+    /// `false`: the programs only count, which is the base line of what they cost.
+    pub emit: bool,
+}
+
+impl Default for ProbesOptions {
+    fn default() -> Self {
+        Self {
+            ring_bytes: 8 << 20,
+            emit: true,
+        }
+    }
+}
+
+/// The loaded programs. Dropping this detaches and unloads them.
+pub struct Probes {
+    ebpf: Ebpf,
+    counters: PerCpuArray<aya::maps::MapData, [u64; 5]>,
+}
+
+impl Probes {
+    /// Loads the programs, and makes their rings. Nothing is attached yet.
+    ///
+    /// # Errors
+    /// If a requirement is missing or the kernel refuses a program.
+    #[cfg(feature = "probes")]
+    pub fn load(btf: &Btf, options: ProbesOptions) -> Result<(Self, PerfRings), ProbesError> {
+        let offsets = kernel_offsets(btf)?.words();
+        let emit = u32::from(options.emit);
+        let mut ebpf = EbpfLoader::new()
+            .override_global("OFFSETS", &offsets, true)
+            .override_global("EMIT", &emit, true)
+            .load(OBJECT)?;
+        let Some(Map::PerfEventArray(events)) = ebpf.take_map("EVENTS") else {
+            return Err(ProbesError::Missing("EVENTS".to_owned()));
+        };
+        let rings = PerfRings::open(events, options.ring_bytes)?;
+        let counters = ebpf
+            .take_map("COUNTERS")
+            .ok_or_else(|| ProbesError::Missing("COUNTERS".to_owned()))?;
+        let counters = PerCpuArray::try_from(counters).map_err(|source| ProbesError::Map {
+            name: "COUNTERS",
+            source,
+        })?;
+        let mut probes = Self { ebpf, counters };
+        for name in CLASSIFIERS {
+            let refused = |source| ProbesError::Refused {
+                name: name.to_owned(),
+                source,
+            };
+            probes.classifier(name)?.load().map_err(refused)?;
+        }
+        let refused = |source| ProbesError::Refused {
+            name: "kfree_skb".to_owned(),
+            source,
+        };
+        probes.drop_program()?.load().map_err(refused)?;
+        Ok((probes, rings))
+    }
+
+    /// Says that there are no programs in this build.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(feature = "probes"))]
+    pub fn load(_: &Btf, _: ProbesOptions) -> Result<(Self, PerfRings), ProbesError> {
+        Err(ProbesError::NotBuilt)
+    }
+
+    /// Attaches the drop program.
+    ///
+    /// # Errors
+    /// If the kernel refuses it.
+    pub fn attach_drops(&mut self) -> Result<(), ProbesError> {
+        let refused = |source| ProbesError::Refused {
+            name: "kfree_skb".to_owned(),
+            source,
+        };
+        self.drop_program()?.attach("kfree_skb").map_err(refused)?;
+        Ok(())
+    }
+
+    fn drop_program(&mut self) -> Result<&mut RawTracePoint, ProbesError> {
+        self.ebpf
+            .program_mut("kfree_skb")
+            .and_then(|program| program.try_into().ok())
+            .ok_or_else(|| ProbesError::Missing("kfree_skb".to_owned()))
+    }
+
+    pub(crate) fn classifier(&mut self, name: &str) -> Result<&mut SchedClassifier, ProbesError> {
+        self.ebpf
+            .program_mut(name)
+            .and_then(|program| program.try_into().ok())
+            .ok_or_else(|| ProbesError::Missing(name.to_owned()))
+    }
+
+    /// File descriptor of a classifier, for measuring what it costs.
+    ///
+    /// # Errors
+    /// If it isn't loaded.
+    pub fn classifier_fd(&mut self, name: &str) -> Result<i32, ProbesError> {
+        let refused = |source| ProbesError::Refused {
+            name: name.to_owned(),
+            source,
+        };
+        Ok(self.classifier(name)?.fd().map_err(refused)?.as_fd().as_raw_fd())
+    }
+
+    /// What the programs have counted: by source (`SOURCE_*`), then by CPU.
+    ///
+    /// # Errors
+    /// If the map can't be read.
+    pub fn counters(&self) -> Result<Vec<Vec<SourceCounters>>, ProbesError> {
+        (0..SOURCES)
+            .map(|source| {
+                let values = self.counters.get(&source, 0).map_err(|source| ProbesError::Map {
+                    name: "COUNTERS",
+                    source,
+                })?;
+                Ok(values
+                    .iter()
+                    .map(|[seen, delivered, lost, not_ip, malformed]| SourceCounters {
+                        seen: *seen,
+                        delivered: *delivered,
+                        lost: *lost,
+                        not_ip: *not_ip,
+                        malformed: *malformed,
+                    })
+                    .collect())
+            })
+            .collect()
+    }
+}
+
+/// Where the drop program finds what it reads, in the running kernel.
+///
+/// # Errors
+/// If the kernel has no such structure or member.
+pub fn kernel_offsets(btf: &Btf) -> Result<KernelOffsets, BtfError> {
+    Ok(KernelOffsets {
+        skb_head: btf.member_offset("sk_buff", "head")?,
+        skb_tail: btf.member_offset("sk_buff", "tail")?,
+        skb_len: btf.member_offset("sk_buff", "len")?,
+        skb_protocol: btf.member_offset("sk_buff", "protocol")?,
+        skb_mac_header: btf.member_offset("sk_buff", "mac_header")?,
+        skb_network_header: btf.member_offset("sk_buff", "network_header")?,
+        skb_dev: btf.member_offset("sk_buff", "dev")?,
+        skb_iif: btf.member_offset("sk_buff", "skb_iif")?,
+        skb_sk: btf.member_offset("sk_buff", "sk")?,
+        dev_ifindex: btf.member_offset("net_device", "ifindex")?,
+        dev_net: btf.member_offset("net_device", "nd_net.net")?,
+        net_cookie: btf.member_offset("net", "net_cookie")?,
+        sock_net: btf.member_offset("sock", "__sk_common.skc_net.net")?,
+        sock_family: btf.member_offset("sock", "__sk_common.skc_family")?,
+        sock_state: btf.member_offset("sock", "__sk_common.skc_state")?,
+        sock_cgroup: btf.member_offset("sock", "sk_cgrp_data.cgroup")?,
+        cgroup_kn: btf.member_offset("cgroup", "kn")?,
+        kernfs_id: btf.member_offset("kernfs_node", "id")?,
+    })
+}

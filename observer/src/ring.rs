@@ -1,0 +1,127 @@
+//! The perf rings: one a CPU, filled by the programs, read by one thread.
+//!
+//! A wake-up for each event costs the packet's sender 9 µs, so the rings are opened with a watermark: the kernel wakes the
+//! reader when a good part of a ring is full, and the reader looks by itself every few milliseconds, so that a quiet
+//! network shows its packets at once. The records are read in place.
+
+mod mapping;
+mod records;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use aya::maps::MapData;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use mapping::Mapping;
+pub use records::Record;
+
+/// Why the rings can't be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum RingError {
+    /// The kernel refuses one.
+    #[error(
+        "cannot open the perf ring of CPU {cpu} ({bytes} bytes): {source}; try a smaller ring, or check ulimit -l and kernel.perf_event_mlock_kb"
+    )]
+    Open {
+        /// The CPU.
+        cpu: u32,
+        /// Size of the ring.
+        bytes: usize,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// The CPUs can't be counted.
+    #[error("cannot read which CPUs are online: {0}")]
+    Cpus(String),
+    /// A ring isn't a power of two of pages.
+    #[error("a ring of {0} bytes is not possible: it must be a power of two, at least one page")]
+    Size(usize),
+    /// Waiting failed.
+    #[error("cannot wait for the perf rings: {0}")]
+    Wait(io::Error),
+    /// A record can't be right.
+    #[error("the perf ring of CPU {cpu} is damaged: {reason}; its content is skipped")]
+    Damaged {
+        /// The CPU.
+        cpu: u32,
+        /// What is wrong.
+        reason: records::Damage,
+    },
+}
+
+/// The rings of all CPUs that are online.
+#[derive(Debug)]
+pub struct PerfRings {
+    rings: Vec<(u32, Mapping)>,
+    /// The map must live as long as its rings are to be written to.
+    _events: MapData,
+    scratch: Vec<u8>,
+}
+
+impl PerfRings {
+    /// Opens a ring of `bytes` for each CPU and puts it into the map `events`.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub(crate) fn open(events: MapData, bytes: usize) -> Result<Self, RingError> {
+        if !bytes.is_power_of_two() || bytes < mapping::page_bytes() {
+            return Err(RingError::Size(bytes));
+        }
+        let cpus = aya::util::online_cpus().map_err(|(path, error)| RingError::Cpus(format!("{path}: {error}")))?;
+        let mut rings = Vec::with_capacity(cpus.len());
+        for cpu in cpus {
+            let open = |source| RingError::Open { cpu, bytes, source };
+            let ring = Mapping::open(cpu, bytes).map_err(open)?;
+            mapping::put_into_map(events.fd().as_fd(), cpu, ring.as_fd()).map_err(open)?;
+            rings.push((cpu, ring));
+        }
+        Ok(Self {
+            rings,
+            _events: events,
+            scratch: Vec::new(),
+        })
+    }
+
+    /// Waits until a ring has passed its watermark, or for `timeout`.
+    ///
+    /// # Errors
+    /// If the kernel refuses; an interruption by a signal is none.
+    pub fn wait(&self, timeout: Duration) -> Result<(), RingError> {
+        let mut fds: Vec<PollFd<'_>> = self
+            .rings
+            .iter()
+            .map(|(_, ring)| PollFd::new(ring.as_fd(), PollFlags::POLLIN))
+            .collect();
+        let timeout = PollTimeout::try_from(timeout).unwrap_or(PollTimeout::MAX);
+        match poll(&mut fds, timeout) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+            Err(error) => Err(RingError::Wait(error.into())),
+        }
+    }
+
+    /// Calls `record` with everything that is in the rings now, ring by ring. Returns how many bytes that was.
+    ///
+    /// # Errors
+    /// If a ring is damaged: what is in it is skipped, the others are read.
+    pub fn drain(&mut self, mut record: impl FnMut(u32, Record<'_>)) -> Result<usize, RingError> {
+        let mut bytes = 0;
+        let mut damaged = Ok(());
+        for (cpu, ring) in &mut self.rings {
+            let (head, tail) = (ring.head(), ring.tail());
+            let walked = records::walk(ring.data(), tail, head, &mut self.scratch, |found| record(*cpu, found));
+            if let Err(reason) = walked {
+                damaged = Err(RingError::Damaged { cpu: *cpu, reason });
+            }
+            bytes += usize::try_from(head.wrapping_sub(tail)).unwrap_or_default();
+            ring.release(head);
+        }
+        damaged.map(|()| bytes)
+    }
+
+    /// File descriptors that become readable when a ring has passed its watermark.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.rings.iter().map(|(_, ring)| ring.as_fd())
+    }
+}
