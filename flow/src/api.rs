@@ -9,6 +9,7 @@
 //! assert_eq!(serde_json::to_string(&flow).expect("a flow has a JSON form"), r#"{"verdict":"DROPPED"}"#);
 //! ```
 
+mod response_json;
 mod timestamp;
 mod unknown;
 

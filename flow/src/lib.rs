@@ -21,3 +21,4 @@ pub mod endpoint;
 pub mod identity;
 pub mod record;
 pub mod schema;
+pub mod text;

@@ -1,0 +1,36 @@
+//! Flows as text: compact lines, records of fields, tables and JSON, the same to the byte as the Hubble client's.
+//!
+//! A [`Printer`] writes flows and lost events to one stream and the state of nodes to another. Beyond what Hubble's
+//! client prints, a drop shows the kernel's own reason, and on request a second line that explains it.
+//!
+//! Names and summaries come from the network, so every text is stripped of control characters before it reaches a
+//! terminal.
+//!
+//! ```
+//! use flow::api::observer::GetFlowsResponse;
+//! use flow::text::{Options, Printer};
+//!
+//! let json = r#"{"flow":{"verdict":"FORWARDED","IP":{"source":"192.0.2.1","destination":"192.0.2.2"}}}"#;
+//! let response: GetFlowsResponse = serde_json::from_str(json).expect("a flow");
+//! let mut printer = Printer::new(Vec::new(), std::io::sink(), Options::default());
+//! printer.print(&response).expect("memory can be written to");
+//! let (out, _) = printer.finish().expect("memory can be written to");
+//! assert_eq!(out, b"N/A: 192.0.2.1 (unknown) <> 192.0.2.2 (unknown) UNKNOWN FORWARDED ()\n");
+//! ```
+
+mod cells;
+mod color;
+mod drop_text;
+mod escape;
+mod host;
+mod icmp;
+mod node_status;
+mod options;
+mod printer;
+mod summary;
+mod time;
+
+pub use options::{Advice, Format, Options};
+pub use printer::Printer;
+pub use summary::summary;
+pub use time::{TimeFormat, Zone};

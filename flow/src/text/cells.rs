@@ -1,0 +1,162 @@
+//! What a flow is and what became of it: the cells TYPE, VERDICT and SUMMARY.
+
+use super::color::Palette;
+use super::options::Options;
+use super::{drop_text, escape, summary};
+use crate::api::flow::layer7::Record;
+use crate::api::flow::{
+    AuthType, DebugCapturePoint, Flow, L7FlowType, Policy, SocketTranslationPoint, TrafficDirection, Verdict,
+};
+
+/// Numbers of event types (`flow.CiliumEventType`).
+mod event {
+    pub(super) const DROP: i32 = 1;
+    pub(super) const CAPTURE: i32 = 3;
+    pub(super) const TRACE: i32 = 4;
+    pub(super) const POLICY_VERDICT: i32 = 5;
+    pub(super) const TRACE_SOCK: i32 = 7;
+}
+
+/// Names of observation points, by the sub type of a trace event.
+const POINTS: [&str; 14] = [
+    "to-endpoint",
+    "to-proxy",
+    "to-host",
+    "to-stack",
+    "to-overlay",
+    "from-endpoint",
+    "from-proxy",
+    "from-host",
+    "from-stack",
+    "from-overlay",
+    "from-network",
+    "to-network",
+    "from-crypto",
+    "to-crypto",
+];
+
+/// Names of what a policy matched on, by `policy_match_type`.
+const MATCHES: [&str; 7] = ["none", "L3-Only", "L3-L4", "L4-Only", "all", "L3-Proto", "Proto-Only"];
+
+fn event_type(flow: &Flow) -> (i32, i32) {
+    flow.event_type
+        .as_ref()
+        .map_or((0, 0), |event| (event.r#type, event.sub_type))
+}
+
+pub(super) fn push_type(line: &mut Vec<u8>, flow: &Flow) {
+    if let Some(l7) = &flow.l7 {
+        let protocol = match &l7.record {
+            Some(Record::Http(_)) => "http-",
+            Some(Record::Dns(_)) => "dns-",
+            #[allow(deprecated, reason = "older servers still send it")]
+            Some(Record::Kafka(_)) => "kafka-",
+            None => "l7-",
+        };
+        line.extend_from_slice(protocol.as_bytes());
+        line.extend_from_slice(match l7.r#type() {
+            L7FlowType::Request => b"request",
+            L7FlowType::Response => b"response",
+            L7FlowType::Sample => b"sample",
+            L7FlowType::UnknownL7Type => b"unknown_l7_type",
+        });
+        if let Some(Record::Dns(dns)) = &l7.record {
+            line.push(b' ');
+            escape::push(line, &dns.observation_source);
+        }
+        return;
+    }
+    let (of_type, sub_type) = event_type(flow);
+    match of_type {
+        event::DROP => drop_text::push(line, flow),
+        event::TRACE => push_named(line, &POINTS, i64::from(sub_type)),
+        event::POLICY_VERDICT => {
+            line.extend_from_slice(b"policy-verdict:");
+            push_named(line, &MATCHES, i64::from(flow.policy_match_type));
+            line.push(b' ');
+            line.extend_from_slice(flow.traffic_direction().as_str_name().as_bytes());
+        }
+        event::CAPTURE => match flow.debug_capture_point() {
+            DebugCapturePoint::DbgCapturePointUnknown => line.extend_from_slice(b"UNKNOWN"),
+            point => {
+                let name = point.as_str_name().trim_start_matches("DBG_CAPTURE_");
+                line.extend(
+                    name.bytes()
+                        .map(|byte| if byte == b'_' { b'-' } else { byte.to_ascii_lowercase() }),
+                );
+            }
+        },
+        event::TRACE_SOCK => line.extend_from_slice(match flow.sock_xlate_point() {
+            SocketTranslationPoint::SockXlatePointUnknown => b"UNKNOWN",
+            SocketTranslationPoint::SockXlatePointPreDirectionFwd => b"pre-xlate-fwd",
+            SocketTranslationPoint::SockXlatePointPostDirectionFwd => b"post-xlate-fwd",
+            SocketTranslationPoint::SockXlatePointPreDirectionRev => b"pre-xlate-rev",
+            SocketTranslationPoint::SockXlatePointPostDirectionRev => b"post-xlate-rev",
+        }),
+        _ => line.extend_from_slice(b"UNKNOWN"),
+    }
+}
+
+fn push_named(line: &mut Vec<u8>, names: &[&str], number: i64) {
+    match usize::try_from(number).ok().and_then(|index| names.get(index)) {
+        Some(name) => line.extend_from_slice(name.as_bytes()),
+        None => line.extend_from_slice(number.to_string().as_bytes()),
+    }
+}
+
+pub(super) fn push_verdict(line: &mut Vec<u8>, flow: &Flow, options: &Options, palette: &Palette) {
+    let by_policy = event_type(flow).0 == event::POLICY_VERDICT;
+    let verdict = flow.verdict();
+    let (color, word) = match (verdict, by_policy) {
+        (Verdict::Forwarded | Verdict::Redirected, true) => (palette.good, "ALLOWED"),
+        (Verdict::Forwarded | Verdict::Redirected, false) => (palette.good, verdict.as_str_name()),
+        (Verdict::Dropped | Verdict::Error, true) => (palette.bad, "DENIED"),
+        (Verdict::Dropped | Verdict::Error, false) => (palette.bad, verdict.as_str_name()),
+        (Verdict::Audit, true) => (palette.notable, "AUDITED"),
+        (Verdict::Audit | Verdict::Traced | Verdict::Translated, _) => (palette.notable, verdict.as_str_name()),
+        (Verdict::Unknown, _) => ("", verdict.as_str_name()),
+    };
+    line.extend_from_slice(color.as_bytes());
+    line.extend_from_slice(word.as_bytes());
+    if !color.is_empty() {
+        line.extend_from_slice(palette.reset.as_bytes());
+    }
+    if options.print_policy_names && by_policy {
+        push_policies(line, policies(flow, verdict));
+    }
+}
+
+/// The policies that decided about the flow in its direction.
+fn policies(flow: &Flow, verdict: Verdict) -> &[Policy] {
+    let denied = matches!(verdict, Verdict::Dropped | Verdict::Error);
+    match (flow.traffic_direction(), denied) {
+        (TrafficDirection::Egress, false) => &flow.egress_allowed_by,
+        (TrafficDirection::Egress, true) => &flow.egress_denied_by,
+        (TrafficDirection::Ingress, false) => &flow.ingress_allowed_by,
+        (TrafficDirection::Ingress, true) => &flow.ingress_denied_by,
+        (TrafficDirection::Unknown, _) => &[],
+    }
+}
+
+fn push_policies(line: &mut Vec<u8>, policies: &[Policy]) {
+    for (index, policy) in policies.iter().enumerate() {
+        line.extend_from_slice(if index == 0 { b" BY " } else { b", " });
+        escape::push(line, &policy.name);
+        if !policy.kind.is_empty() {
+            line.extend_from_slice(b" (");
+            escape::push(line, &policy.kind);
+            line.push(b')');
+        }
+    }
+}
+
+pub(super) fn push_summary(line: &mut Vec<u8>, flow: &Flow) {
+    if let Some(trace) = flow.ip_trace_id.as_ref().filter(|trace| trace.trace_id != 0) {
+        line.extend_from_slice(format!("IP Trace ID: {}; ", trace.trace_id).as_bytes());
+    }
+    escape::push(line, &summary::of(flow));
+    if flow.auth_type() != AuthType::Disabled {
+        line.extend_from_slice(b"; Auth: ");
+        line.extend_from_slice(flow.auth_type().as_str_name().as_bytes());
+    }
+}
