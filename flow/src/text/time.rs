@@ -35,6 +35,14 @@ impl TimeFormat {
         ("RFC3339Nano", Self::Rfc3339Nano),
         ("RFC1123Z", Self::Rfc1123Z),
     ];
+
+    /// A time in this form; `N/A` when there is none.
+    #[must_use]
+    pub fn text(self, time: Option<&Timestamp>, zone: Zone) -> String {
+        let mut line = Vec::new();
+        push(&mut line, time, self, zone);
+        String::from_utf8(line).expect("invariant: times are ASCII")
+    }
 }
 
 /// The name of a time format that doesn't exist.

@@ -1,0 +1,112 @@
+//! The command line: commands and the flags that all of them share.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{CommandFactory, Parser, Subcommand, ValueHint};
+
+use crate::settings::Settings;
+use crate::{config, list, observe, status, version, watch};
+
+/// Shows what the network does with your packets, and why it dropped them.
+#[derive(Parser)]
+#[command(name = "parallax", version = version::VERSION, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    max_term_width = 120,
+    infer_long_args = false,
+    after_help = "Examples:
+  parallax observe --follow                 every flow as it comes
+  parallax observe --verdict DROPPED        the newest drops, with the kernel's reasons
+  parallax observe --to-port 443 --since 5m
+  parallax status"
+)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+
+    /// Configuration file [default: config.yaml here, in ~/.config/parallax or in ~/.parallax]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath, env = "PARALLAX_CONFIG")]
+    config: Option<PathBuf>,
+
+    /// Say on stderr what the program does
+    #[arg(short = 'D', long, global = true)]
+    debug: bool,
+
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show flows: those that a server has, those that come, or those in a file
+    Observe(Box<observe::ObserveArgs>),
+    /// Show how a server is: its flows, its losses, its nodes
+    Status(status::StatusArgs),
+    /// List nodes or namespaces
+    #[command(subcommand)]
+    List(list::ListCommand),
+    /// Print or change the configuration file
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Print what changes among the observers
+    #[command(subcommand, hide = true, alias = "w")]
+    Watch(watch::WatchCommand),
+    /// Print the version of this program
+    Version,
+    /// Print the completions of a shell
+    #[command(after_help = "Examples:
+  parallax completion bash > /etc/bash_completion.d/parallax
+  parallax completion zsh > ~/.zfunc/_parallax
+  parallax completion fish > ~/.config/fish/completions/parallax.fish")]
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+impl Args {
+    /// Runs the command.
+    pub(crate) fn run(self) -> Result<()> {
+        if self.debug {
+            tracing_subscriber::fmt()
+                .with_writer(std::io::stderr)
+                .with_env_filter("debug,h2=info,hyper=info,tower=info")
+                .init();
+        }
+        let file = config::path(self.config.as_deref());
+        tracing::debug!(?file, "configuration file");
+        let file = file.as_deref().map(config::read).transpose();
+        let settings = |file: Settings| self.settings.clone().or(file);
+        match self.command {
+            Command::Version => version::run(),
+            Command::Completion { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Self::command(), "parallax", &mut script);
+                Ok(std::io::Write::write_all(&mut std::io::stdout(), &script)?)
+            }
+            Command::Observe(args) => block_on(args.run(settings(file?.unwrap_or_default()), self.debug)),
+            Command::Status(args) => block_on(args.run(settings(file?.unwrap_or_default()))),
+            Command::List(command) => block_on(command.run(settings(file?.unwrap_or_default()))),
+            Command::Watch(command) => block_on(command.run(settings(file?.unwrap_or_default()))),
+            Command::Config(command) => {
+                let effective = settings(file?.unwrap_or_default()).or(Settings::defaults());
+                command.run(effective, self.config.as_deref())
+            }
+        }
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+}

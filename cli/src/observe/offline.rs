@@ -1,0 +1,184 @@
+//! Flows from a file: JSON lines, as `-o json` and the flow logs of other observers have them.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, stdin};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use flow::api::Timestamp;
+use flow::api::observer::GetFlowsResponse;
+use flow::api::observer::get_flows_response::ResponseTypes;
+use serde_json::Value;
+
+use super::filters::FilterLists;
+use super::output::Output;
+use super::request::Window;
+
+/// Lines that are filtered together, as columns of one batch.
+const CHUNK: usize = 4096;
+
+/// Kinds of lines in flow logs that are not about flows; they are passed over without a word.
+const OTHER_EVENTS: [&str; 2] = ["agent_event", "debug_event"];
+
+/// Prints what `window` and `filters` select from the file at `path` (`-`: standard input).
+pub(crate) fn run(path: &Path, window: &Window, filters: &FilterLists, mut output: Output) -> Result<()> {
+    anyhow::ensure!(
+        *filters == FilterLists::default(),
+        "filters don't work on a file yet; ask a server"
+    );
+    let (name, input): (String, Box<dyn Read>) = if path == Path::new("-") {
+        ("standard input".to_owned(), Box::new(stdin()))
+    } else {
+        let file = File::open(path).map_err(|error| anyhow::anyhow!("open {}: {}", path.display(), reason(&error)))?;
+        (path.display().to_string(), Box::new(file))
+    };
+    let mut lines = Lines {
+        name,
+        input: BufReader::with_capacity(1 << 16, input),
+        number: 0,
+        warned: false,
+    };
+    let mut left = if window.first { window.number } else { u64::MAX };
+    let keep_last = (!window.first && window.number > 0).then_some(window.number);
+    let mut newest: VecDeque<GetFlowsResponse> = VecDeque::new();
+    while left > 0 {
+        let Some(chunk) = lines.chunk()? else { break };
+        for response in chunk {
+            if !in_window(window, &response) || left == 0 {
+                continue;
+            }
+            match keep_last {
+                None => {
+                    left -= 1;
+                    output.response(&response)?;
+                }
+                Some(limit) => {
+                    newest.push_back(response);
+                    if newest.len() as u64 > limit {
+                        newest.pop_front();
+                    }
+                }
+            }
+        }
+        output.flush()?;
+    }
+    for response in &newest {
+        output.response(response)?;
+    }
+    output.finish()
+}
+
+/// What the operating system says, without its number.
+fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let end = text.find(" (os error ").unwrap_or(text.len());
+    text[..end].to_ascii_lowercase()
+}
+
+fn in_window(window: &Window, response: &GetFlowsResponse) -> bool {
+    let Some(time) = time_of(response).and_then(|time| time.to_date()) else {
+        return window.since.is_none() && window.until.is_none();
+    };
+    window.since.is_none_or(|since| time >= since) && window.until.is_none_or(|until| time <= until)
+}
+
+fn time_of(response: &GetFlowsResponse) -> Option<Timestamp> {
+    match (&response.time, &response.response_types) {
+        (Some(time), _) => Some(*time),
+        (None, Some(ResponseTypes::Flow(flow))) => flow.time,
+        (None, _) => None,
+    }
+}
+
+/// The lines of the input, parsed.
+struct Lines<R> {
+    name: String,
+    input: BufReader<R>,
+    number: u64,
+    warned: bool,
+}
+
+impl<R: Read> Lines<R> {
+    /// The next lines: as many as are there without waiting, at least one unless the input ends. A line that isn't a
+    /// flow is told on stderr and left out.
+    fn chunk(&mut self) -> Result<Option<Vec<GetFlowsResponse>>> {
+        let mut chunk = Vec::new();
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let length = self
+                .input
+                .read_until(b'\n', &mut line)
+                .with_context(|| format!("can't read {}", self.name))?;
+            if length == 0 {
+                return Ok((!chunk.is_empty()).then_some(chunk));
+            }
+            self.number += 1;
+            chunk.extend(self.parse(line.trim_ascii()));
+            if !chunk.is_empty() && (chunk.len() == CHUNK || self.input.buffer().is_empty()) {
+                return Ok(Some(chunk));
+            }
+        }
+    }
+
+    fn parse(&mut self, line: &[u8]) -> Option<GetFlowsResponse> {
+        if line.is_empty() {
+            return None;
+        }
+        let value: Value = self.report(serde_json::from_slice(line))?;
+        if OTHER_EVENTS.iter().any(|event| value.get(event).is_some()) {
+            return None;
+        }
+        if !self.warned
+            && let Some(field) = flow::api::unknown_field(".observer.GetFlowsResponse", &value)
+        {
+            self.warned = true;
+            eprintln!(
+                "warning: line {} of {} has a field that this version doesn't know: {field} (later ones are not reported)",
+                self.number, self.name
+            );
+        }
+        self.report(serde_json::from_value(value))
+    }
+
+    fn report<T>(&self, result: serde_json::Result<T>) -> Option<T> {
+        result
+            .inspect_err(|error| {
+                let text = error.to_string();
+                // Only columns mean something here, and a list of eighty names nothing.
+                let text = text
+                    .split(", expected one of")
+                    .next()
+                    .unwrap_or_default()
+                    .replace("line 1 ", "");
+                eprintln!(
+                    "warning: line {} of {} is not a flow and is left out: {text}",
+                    self.number, self.name
+                );
+            })
+            .ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn bad_lines_are_left_out_and_the_rest_is_read() {
+        let input = "{\"node_name\":\"a\"}\n\ngarbage\n[1]\n{\"agent_event\":{}}\n\u{0}\n{\"node_name\":\"b\"}";
+        let mut lines = Lines {
+            name: "test".into(),
+            input: BufReader::new(input.as_bytes()),
+            number: 0,
+            warned: false,
+        };
+        let chunk = lines.chunk().unwrap().unwrap();
+        let names: Vec<_> = chunk.iter().map(|response| response.node_name.as_str()).collect();
+        assert_eq!(names, ["a", "b"]);
+        assert_eq!(lines.number, 7);
+        assert!(lines.chunk().unwrap().is_none());
+    }
+}
