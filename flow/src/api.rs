@@ -9,10 +9,12 @@
 //! assert_eq!(serde_json::to_string(&flow).expect("a flow has a JSON form"), r#"{"verdict":"DROPPED"}"#);
 //! ```
 
+mod newer;
 mod response_json;
 mod timestamp;
 mod unknown;
 
+pub(crate) use newer::forget_unknown_values;
 pub use timestamp::Timestamp;
 pub use unknown::unknown_field;
 

@@ -174,3 +174,44 @@ fn hosts_without_ip_show_their_ethernet_addresses_and_services_their_namespace()
         "l4":{"TCP":{"destination_port":80}}}}"#;
     assert!(line(service, Options::default()).contains("<> b/web:80 (unknown)"));
 }
+
+#[test]
+fn a_value_newer_than_the_api_costs_only_itself() {
+    let mut response: GetFlowsResponse = serde_json::from_str(
+        r#"{"flow":{"verdict":"DROPPED","event_type":{"type":1,"sub_type":250}},"node_name":"vm"}"#,
+    )
+    .unwrap();
+    let Some(flow::api::observer::get_flows_response::ResponseTypes::Flow(flow)) = &mut response.response_types else {
+        panic!("not a flow")
+    };
+    flow.drop_reason_desc = 250;
+    for (format, expected) in [
+        (
+            Format::Json,
+            "{\"flow\":{\"verdict\":\"DROPPED\",\"event_type\":{\"type\":1,\"sub_type\":250}},\"node_name\":\"vm\"}\n",
+        ),
+        (Format::Compact, "N/A:  (unknown) <>  (unknown) 250 DROPPED ()\n"),
+    ] {
+        let mut printer = Printer::new(
+            Vec::new(),
+            Vec::new(),
+            Options {
+                format,
+                ..Options::default()
+            },
+        );
+        printer.print(&response).unwrap();
+        assert_eq!(String::from_utf8(printer.finish().unwrap().0).unwrap(), expected);
+    }
+}
+
+#[test]
+fn json_goes_there_and_back_through_the_wire() {
+    use prost::Message as _;
+    for line in include_str!("fixtures/text/json.out").lines() {
+        let response: GetFlowsResponse = serde_json::from_str(line).unwrap();
+        let wire = response.encode_to_vec();
+        let back = GetFlowsResponse::decode(wire.as_slice()).unwrap();
+        assert_eq!(serde_json::to_string(&back).unwrap(), line);
+    }
+}

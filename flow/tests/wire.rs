@@ -33,11 +33,15 @@ fn of_message(package: &str, scope: &str, message: &DescriptorProto, facts: &mut
             .map(|index| message.oneof_decl[index as usize].name().to_owned())
             .unwrap_or_default();
         facts.insert(format!(
-            "{package} {name} {} {} {} repeated={repeated} oneof={oneof}",
+            "{package} {name} {} {} {} repeated={repeated} oneof={oneof} deprecated={}",
             field.name(),
             field.number(),
-            type_name(field)
+            type_name(field),
+            field.options.as_ref().is_some_and(|options| options.deprecated())
         ));
+    }
+    for range in &message.reserved_range {
+        facts.insert(format!("{package} {name} reserved {}", range.start()));
     }
     for inner in &message.nested_type {
         of_message(package, &format!("{name}."), inner, facts);
@@ -95,6 +99,13 @@ fn the_descriptors_have_every_row_of_the_table_and_nothing_else() {
         let [_, package, owner, kind, name, number, of_type, label] = cells[..] else {
             panic!("not 8 cells: {line}")
         };
+        if name == "(reserved)" && kind == "message" {
+            table.extend(
+                number
+                    .split(", ")
+                    .map(|number| format!("{package} {owner} reserved {number}")),
+            );
+        }
         if name.starts_with('(') {
             continue;
         }
@@ -107,8 +118,9 @@ fn the_descriptors_have_every_row_of_the_table_and_nothing_else() {
                     .split_once("oneof ")
                     .map_or("", |(_, rest)| rest.split(' ').next().unwrap_or_default());
                 format!(
-                    "{package} {owner} {name} {number} {short} repeated={} oneof={oneof}",
-                    label.contains("repeated")
+                    "{package} {owner} {name} {number} {short} repeated={} oneof={oneof} deprecated={}",
+                    label.contains("repeated"),
+                    label.contains("[deprecated]")
                 )
             }
         });
@@ -120,4 +132,36 @@ fn the_descriptors_have_every_row_of_the_table_and_nothing_else() {
         missing.is_empty() && surplus.is_empty(),
         "missing: {missing:#?}\nsurplus: {surplus:#?}"
     );
+}
+
+#[test]
+fn fields_are_declared_in_the_order_of_the_table() {
+    let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
+    let messages: Vec<_> = set
+        .file
+        .iter()
+        .flat_map(|file| file.message_type.iter().map(move |message| (file.package(), message)))
+        .collect();
+    let mut compared = 0;
+    for (package, message) in messages {
+        let of_table: Vec<&str> = include_str!("fixtures/wire.tsv")
+            .lines()
+            .map(|line| line.split('\t').collect::<Vec<_>>())
+            .filter(|cells| cells[1] == package && cells[2] == message.name() && cells[3] == "message")
+            .map(|cells| cells[4])
+            .filter(|name| !name.starts_with('('))
+            .collect();
+        if of_table.is_empty() {
+            continue;
+        }
+        let ours: Vec<&str> = message
+            .field
+            .iter()
+            .filter(|field| field.number() < FIRST_OWN_FIELD)
+            .map(|field| field.name())
+            .collect();
+        assert_eq!(ours, of_table, "{package}.{}", message.name());
+        compared += 1;
+    }
+    assert!(compared > 40, "only {compared} messages are in the table");
 }

@@ -8,10 +8,10 @@ use super::color::Palette;
 use super::host::Host;
 use super::options::{Advice, Format, Options};
 use super::{cells, drop_text, escape, node_status, time};
-use crate::api::Timestamp;
 use crate::api::flow::{Flow, LostEvent};
 use crate::api::observer::GetFlowsResponse;
 use crate::api::observer::get_flows_response::ResponseTypes;
+use crate::api::{Timestamp, forget_unknown_values};
 
 type AdviceFor = Box<dyn Fn(&str) -> Option<Advice> + Send>;
 
@@ -60,8 +60,21 @@ impl<O: Write, E: Write> Printer<O, E> {
     /// Writes one response; one without an event writes nothing.
     ///
     /// # Errors
-    /// When the stream can't be written to, or with kind `InvalidData` when the response has no JSON form.
+    /// When the stream can't be written to, or with kind `InvalidData` when the response has no JSON form: a time that
+    /// is out of range.
     pub fn print(&mut self, response: &GetFlowsResponse) -> io::Result<()> {
+        match self.try_print(response) {
+            // Rare: a newer server's value. The flow is worth more than that value.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let mut known = response.clone();
+                forget_unknown_values(&mut known);
+                self.try_print(&known)
+            }
+            other => other,
+        }
+    }
+
+    fn try_print(&mut self, response: &GetFlowsResponse) -> io::Result<()> {
         let Some(event) = &response.response_types else {
             return Ok(());
         };
@@ -127,7 +140,8 @@ impl<O: Write, E: Write> Printer<O, E> {
     }
 
     fn json(&mut self, value: &impl serde::Serialize) -> io::Result<()> {
-        serde_json::to_writer(&mut self.line, value)?;
+        serde_json::to_writer(&mut self.line, value)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         self.line.push(b'\n');
         Ok(())
     }
