@@ -77,7 +77,9 @@ impl Capture {
             clock: ClockOffset::new(measure_offset()?),
             last_upkeep: Instant::now(),
             snapshot_end: 0,
-            last_loss_check_ns: 0,
+            last_read_ns: now_ns(),
+            last_upkeep_ns: now_ns(),
+            lost_by_cpu: Vec::new(),
             counters: Arc::clone(&counters),
         };
         let stopped = Arc::clone(&stop);
@@ -119,7 +121,10 @@ struct Reader {
     last_upkeep: Instant,
     /// Number after that of the last row that a snapshot showed.
     snapshot_end: u64,
-    last_loss_check_ns: i64,
+    last_read_ns: i64,
+    last_upkeep_ns: i64,
+    /// Records lost so far, by CPU.
+    lost_by_cpu: Vec<u64>,
     counters: Arc<RwLock<CaptureCounters>>,
 }
 
@@ -155,7 +160,7 @@ impl Reader {
             );
         }
         let now = now_ns();
-        let (pipeline, log, since) = (&mut self.pipeline, &self.log, self.last_loss_check_ns);
+        let (pipeline, log, since) = (&mut self.pipeline, &self.log, self.last_read_ns);
         let result = self.rings.drain(|cpu, record| match record {
             Record::Sample(bytes) => {
                 if let Err(error) = pipeline.record(bytes) {
@@ -173,19 +178,13 @@ impl Reader {
                     }
                 }
             }
-            Record::Lost(count) => {
-                log.losses().record(Loss {
-                    stage: Stage::KernelRing,
-                    cpu: Some(cpu),
-                    count,
-                    time_range: (since, now),
-                });
-            }
+            // The programs count what did not fit themselves, also what came after the last record that fitted.
+            Record::Lost(_) => {}
         });
         if let Err(error) = result {
             tracing::error!("{error}");
         }
-        self.last_loss_check_ns = now;
+        self.last_read_ns = now;
         if self.log.wants_tail() {
             let end = self.pipeline.next_sequence();
             let tail = if end == self.snapshot_end {
@@ -206,15 +205,18 @@ impl Reader {
         self.last_upkeep = Instant::now();
         self.pipeline.set_clock_offset(self.clock.offset_ns());
         self.pipeline.refresh_names(local_addresses());
-        match self.probes.lock().counters() {
+        let counted = self.probes.lock().counters();
+        match counted {
             Ok(sources) => {
                 let mut counters = CaptureCounters {
                     connections: self.pipeline.connections().len() as u64,
                     connections_evicted: self.pipeline.connections().evicted(),
                     ..CaptureCounters::default()
                 };
+                let mut lost_by_cpu = vec![0; sources.first().map_or(0, Vec::len)];
                 for (source, cpus) in (0..).zip(&sources) {
-                    for cpu in cpus {
+                    for (cpu, lost) in cpus.iter().zip(&mut lost_by_cpu) {
+                        *lost += cpu.lost;
                         match source {
                             bpf_probes::event::SOURCE_DROP => counters.drops_seen += cpu.seen,
                             _ => counters.packets_seen += cpu.seen,
@@ -226,9 +228,28 @@ impl Reader {
                     }
                 }
                 *self.counters.write() = counters;
+                self.record_losses(lost_by_cpu);
             }
             Err(error) => tracing::warn!("{error}"),
         }
+    }
+}
+
+impl Reader {
+    fn record_losses(&mut self, lost_by_cpu: Vec<u64>) {
+        let now = now_ns();
+        for (cpu, lost) in (0..).zip(&lost_by_cpu) {
+            let before = self.lost_by_cpu.get(cpu as usize).copied().unwrap_or_default();
+            let time_range = (self.last_upkeep_ns, now);
+            self.log.losses().record(Loss {
+                stage: Stage::KernelRing,
+                cpu: Some(cpu),
+                count: lost - before,
+                time_range,
+            });
+        }
+        self.lost_by_cpu = lost_by_cpu;
+        self.last_upkeep_ns = now;
     }
 }
 

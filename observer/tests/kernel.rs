@@ -1,0 +1,246 @@
+//! The running kernel, the probes, and the way of a packet into the log. Needs root; makes its own network namespaces.
+#![allow(clippy::unwrap_used)]
+
+#[path = "kernel/playground.rs"]
+mod playground;
+
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use arrow_array::types::{UInt8Type, UInt16Type};
+use flow::batch::FlowBatch;
+use flow::record::from_stored;
+use flow::schema::Column;
+use observer::attach::Hook;
+use playground::{Playground, Running, available, ip, run_in, try_ip, within};
+
+const RING: usize = 1 << 20;
+
+fn byte(batch: &FlowBatch, column: Column, row: usize) -> Option<u8> {
+    batch.number::<UInt8Type>(column, row)
+}
+
+fn port(batch: &FlowBatch, row: usize) -> Option<u16> {
+    batch.number::<UInt16Type>(Column::DestinationPort, row)
+}
+
+fn connect(namespace: &str, to: &str) {
+    let to: SocketAddr = to.parse().unwrap();
+    within(namespace, move || {
+        drop(TcpStream::connect_timeout(&to, Duration::from_millis(300)))
+    })
+    .join()
+    .unwrap();
+}
+
+fn send_udp(namespace: &str, from: &'static str, to: &'static str, count: usize) {
+    within(namespace, move || {
+        let socket = UdpSocket::bind(from).unwrap();
+        for _ in 0..count {
+            // A refusal that came back for an earlier datagram is not of interest.
+            let _ = socket.send_to(&[1; 64], to);
+        }
+    })
+    .join()
+    .unwrap();
+}
+
+#[test]
+fn a_refused_connection_is_seen_with_the_reason_and_the_place_of_the_drop() {
+    if !available() {
+        return;
+    }
+    let playground = Playground::new();
+    let mut running = Running::start(&playground, Hook::of_kernel(), RING);
+    connect(&playground.node, "10.99.0.2:81");
+
+    let (batch, row) = running
+        .wait_for(|batch, row| port(batch, row) == Some(81) && byte(batch, Column::ObservationPoint, row) == Some(101))
+        .expect("the SYN goes out to the pod");
+    assert_eq!(batch.text_at(Column::InterfaceName, row), Some("vpod"));
+    assert_eq!(
+        batch
+            .number::<UInt16Type>(Column::TcpFlags, row)
+            .map(|flags| flags & 0x3f),
+        Some(2)
+    );
+    assert_eq!(
+        batch.address(Column::SourceIp, row).map(from_stored),
+        Some("10.99.0.1".parse().unwrap())
+    );
+    assert_eq!(
+        batch.shared_at(Column::SourceIdentity, row),
+        Some(1),
+        "the node's own address"
+    );
+    assert!(batch.column(Column::SourceMac).is_some());
+
+    let (batch, row) = running
+        .wait_for(|batch, row| {
+            port(batch, row) == Some(81) && batch.text_at(Column::DropReason, row) == Some("NO_SOCKET")
+        })
+        .expect("the drop in the pod is reported");
+    assert!(
+        batch
+            .text_at(Column::DropSymbol, row)
+            .is_some_and(|symbol| symbol.starts_with("tcp_v4_rcv+"))
+    );
+    assert!(batch.column(Column::NetnsCookie).is_some());
+    assert_eq!(byte(&batch, Column::Verdict, row), Some(2));
+    running.stop();
+}
+
+#[test]
+fn a_packet_that_nftables_drops_is_a_netfilter_drop() {
+    if !available() {
+        return;
+    }
+    let playground = Playground::new();
+    let rules = "table inet t {\n chain c {\n type filter hook input priority 0;\n udp dport 5555 drop\n }\n}\n";
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), rules).unwrap();
+    if !run_in(&playground.pod, &["nft", "-f", file.path().to_str().unwrap()]) {
+        return println!("skipped: nft can't be used");
+    }
+    let mut running = Running::start(&playground, Hook::of_kernel(), RING);
+    send_udp(&playground.node, "[fd99::1]:5554", "[fd99::2]:5555", 1);
+    let found = running.wait_for(|batch, row| {
+        port(batch, row) == Some(5555) && batch.text_at(Column::DropReason, row) == Some("NETFILTER_DROP")
+    });
+    let (batch, row) = found.expect("the drop is reported");
+    assert_eq!(byte(&batch, Column::IpVersion, row), Some(6));
+    assert_eq!(
+        batch.address(Column::DestinationIp, row).map(from_stored),
+        Some("fd99::2".parse().unwrap())
+    );
+    running.stop();
+}
+
+#[test]
+fn an_interface_without_ethernet_is_read_from_its_ip_header() {
+    if !available() {
+        return;
+    }
+    let playground = Playground::new();
+    let mut made = true;
+    for (namespace, last) in [(&playground.node, 1), (&playground.pod, 2)] {
+        let (local, remote) = (format!("10.99.0.{last}"), format!("10.99.0.{}", 3 - last));
+        made &= try_ip(&[
+            "-n", namespace, "link", "add", "tun9", "type", "ipip", "local", &local, "remote", &remote,
+        ]) || try_ip(&[
+            "-n", namespace, "link", "add", "tun9", "type", "gre", "local", &local, "remote", &remote,
+        ]);
+        if made {
+            ip(&[
+                "-n",
+                namespace,
+                "addr",
+                "add",
+                &format!("10.94.0.{last}/24"),
+                "dev",
+                "tun9",
+            ]);
+            ip(&["-n", namespace, "link", "set", "tun9", "up"]);
+        }
+    }
+    if !made {
+        return println!("skipped: this kernel has neither ipip nor gre tunnels");
+    }
+    let mut running = Running::start(&playground, Hook::of_kernel(), RING);
+    send_udp(&playground.node, "10.94.0.1:0", "10.94.0.2:1094", 1);
+    let found = running.wait_for(|batch, row| {
+        port(batch, row) == Some(1094) && batch.text_at(Column::InterfaceName, row) == Some("tun9")
+    });
+    let (batch, row) = found.expect("the packet is seen on the tunnel's own interface");
+    assert_eq!(
+        batch.address(Column::DestinationIp, row).map(from_stored),
+        Some("10.94.0.2".parse().unwrap())
+    );
+    assert_eq!(byte(&batch, Column::ObservationPoint, row), Some(4), "to the overlay");
+    running.stop();
+}
+
+#[test]
+fn a_new_interface_is_watched_within_100_ms() {
+    if !available() {
+        return;
+    }
+    let playground = Playground::new();
+    let mut running = Running::start(&playground, Hook::of_kernel(), RING);
+    let started = Instant::now();
+    ip(&[
+        "-n",
+        &playground.node,
+        "link",
+        "add",
+        "late0",
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "late1",
+        "netns",
+        &playground.pod,
+    ]);
+    let created = started.elapsed();
+    while !running.interfaces.watched().iter().any(|name| name == "late0") {
+        assert!(
+            started.elapsed() < Duration::from_secs(5),
+            "late0 was never attached to"
+        );
+        thread::sleep(Duration::from_millis(1));
+    }
+    let took = started.elapsed();
+    println!("created in {created:?}, watched after {took:?}");
+    assert!(took < created + Duration::from_millis(100), "{took:?}");
+    ip(&["-n", &playground.node, "link", "del", "late0"]);
+    let gone = Instant::now();
+    while running.interfaces.watched().iter().any(|name| name == "late0") {
+        assert!(gone.elapsed() < Duration::from_secs(5), "late0 was never forgotten");
+        thread::sleep(Duration::from_millis(1));
+    }
+    running.stop();
+}
+
+#[test]
+fn what_the_kernel_saw_is_in_the_log_or_counted() {
+    if !available() {
+        return;
+    }
+    let playground = Playground::new();
+    // A ring of two pages overflows.
+    let mut running = Running::start(&playground, Hook::of_kernel(), 1 << 13);
+    send_udp(&playground.node, "10.99.0.1:0", "10.99.0.2:9", 20_000);
+    let counters = running.stop();
+    let seen = counters.packets_seen + counters.drops_seen;
+    println!("{counters:?}");
+    assert!(counters.packets_seen >= 20_000);
+    assert!(counters.lost > 0, "the ring was meant to overflow");
+    assert_eq!(
+        seen,
+        counters.delivered + counters.lost + counters.not_ip + counters.malformed
+    );
+    assert_eq!(running.log.state().seen, counters.delivered);
+    let reported: u64 = running.log.losses().sums().iter().map(|(.., count)| count).sum();
+    assert_eq!(reported, counters.lost);
+}
+
+#[test]
+fn filters_of_clsact_work_too_and_leave_with_the_observer() {
+    if !available() {
+        return;
+    }
+    let playground = Playground::new();
+    let mut running = Running::start(&playground, Hook::Clsact, RING);
+    send_udp(&playground.node, "10.99.0.1:0", "10.99.0.2:1099", 1);
+    let seen =
+        running.wait_for(|batch, row| port(batch, row) == Some(1099) && byte(batch, Column::Verdict, row) == Some(1));
+    assert!(seen.is_some(), "the packet is seen");
+    running.stop();
+    let filters = std::process::Command::new("tc")
+        .args(["-n", &playground.node, "filter", "show", "dev", "vpod", "egress"])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&filters.stdout), "", "no filter stays");
+}
