@@ -89,16 +89,27 @@ impl Args {
             Command::List(command) => block_on(command.run(settings(file?.unwrap_or_default()))),
             Command::Watch(command) => block_on(command.run(settings(file?.unwrap_or_default()))),
             Command::Config(command) => {
-                let effective = settings(file?.unwrap_or_default()).or(Settings::defaults());
+                let effective = || Ok(settings(file?.unwrap_or_default()).or(Settings::defaults()));
                 command.run(effective, self.config.as_deref())
             }
         }
     }
 }
 
+/// Runs `work` until it ends or somebody presses Ctrl-C, which is a good end.
 fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(work)
+    let result = runtime.block_on(async {
+        tokio::select! {
+            // Work that hears of Ctrl-C itself prints what it still holds.
+            biased;
+            result = work => result,
+            _ = tokio::signal::ctrl_c() => Ok(()),
+        }
+    });
+    // A thread that reads standard input can't be stopped.
+    runtime.shutdown_background();
+    result
 }
 
 #[cfg(test)]

@@ -105,12 +105,12 @@ fn check_key(key: &str) -> Result<(), UsageError> {
 }
 
 impl ConfigCommand {
-    /// Runs the command. `effective` are the settings in effect.
-    pub(crate) fn run(self, effective: Settings, named: Option<&Path>) -> Result<()> {
+    /// Runs the command. `effective` gives the settings in effect.
+    pub(crate) fn run(self, effective: impl FnOnce() -> Result<Settings>, named: Option<&Path>) -> Result<()> {
         match self {
             Self::Get { key } => {
                 check_key(&key)?;
-                let text = match to_map(&effective)?.remove(&key) {
+                let text = match to_map(&effective()?)?.remove(&key) {
                     None => String::new(),
                     Some(Value::String(text)) => text,
                     Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n"),
@@ -145,7 +145,7 @@ impl ConfigCommand {
                 write(&path, &values)
             }
             Self::View => {
-                print!("{}", to_yaml(&to_map(&effective)?)?);
+                print!("{}", to_yaml(&to_map(&effective()?)?)?);
                 Ok(())
             }
         }

@@ -79,6 +79,11 @@ impl ObserveArgs {
         if window.since.is_some_and(|since| since > now) {
             eprintln!("warning: --since is in the future; there is nothing yet");
         }
+        if window.follow && self.selection.input_file.is_some() {
+            let why =
+                "--follow goes with a server; for a file that grows: tail -f FILE | parallax observe --input-file -";
+            return Err(UsageError(why.to_owned()).into());
+        }
         if self.kind != Kind::Flows {
             self.refuse_filters()?;
             return events::run(
@@ -91,12 +96,14 @@ impl ObserveArgs {
             .await;
         }
         let output = Output::new(&self.formatting, terminal, local, debug, window.follow)?;
-        match &self.selection.input_file {
-            Some(path) => offline::run(path, &window, &filters, output),
-            None => {
-                let mask = output.mask(&self.formatting)?;
-                live::run(&settings, &window, &filters, mask, output).await
+        let mask = output.mask(&self.formatting)?;
+        match self.selection.input_file {
+            Some(path) => {
+                // On a thread of its own, because reading standard input waits without hearing Ctrl-C.
+                let read = move || offline::run(&path, &window, &filters, output);
+                tokio::task::spawn_blocking(read).await?
             }
+            None => live::run(&settings, &window, &filters, mask, output).await,
         }
     }
 

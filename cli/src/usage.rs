@@ -44,12 +44,12 @@ impl UsageError {
                     (None, Some(source)) => source.to_string(),
                     (None, None) => "a value is needed".to_owned(),
                 };
-                Self::value(
-                    &value,
-                    flag.split_once(' ').map_or(flag.as_str(), |(flag, _)| flag),
-                    why,
-                )
-                .0
+                // A flag comes with the placeholder of its value.
+                let end = flag
+                    .find([' ', '['])
+                    .filter(|_| flag.starts_with('-'))
+                    .unwrap_or(flag.len());
+                Self::value(&value, &flag[..end], why).0
             }
             _ => {
                 let text = error.to_string();

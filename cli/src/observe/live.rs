@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use chrono::Utc;
+use chrono::{DateTime, Utc};
+use flow::api::observer::get_flows_response::ResponseTypes;
 use flow::api::observer::observer_client::ObserverClient;
 use flow::api::observer::{GetFlowsRequest, GetFlowsResponse};
 use futures::{FutureExt, StreamExt};
@@ -129,9 +130,7 @@ async fn print_all(stream: &mut Peeked, window: &Window, output: &mut Output) ->
         };
         match next {
             Some(Ok(response)) => {
-                // Servers that ignore the end of a stream that follows are held to it here.
-                let time = response.time.as_ref().and_then(flow::api::Timestamp::to_date);
-                if window.until.zip(time).is_some_and(|(until, time)| time > until) {
+                if window.follow && is_after(&response, window.until) {
                     return Ok(Ended::Asked);
                 }
                 output.response(&response)?;
@@ -140,4 +139,11 @@ async fn print_all(stream: &mut Peeked, window: &Window, output: &mut Output) ->
             None => return Ok(Ended::Server(None)),
         }
     }
+}
+
+/// Whether this flow is from after the end of the window: servers that ignore the end when they follow are held to it.
+fn is_after(response: &GetFlowsResponse, until: Option<DateTime<Utc>>) -> bool {
+    let flow = matches!(response.response_types, Some(ResponseTypes::Flow(_)));
+    let time = response.time.as_ref().and_then(flow::api::Timestamp::to_date);
+    flow && until.zip(time).is_some_and(|(until, time)| time > until)
 }

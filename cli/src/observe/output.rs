@@ -78,7 +78,7 @@ impl Mask {
 /// The output of a run.
 pub(crate) struct Output {
     json: bool,
-    printer: Printer<BufWriter<Stdout>, Box<dyn Write>>,
+    printer: Printer<BufWriter<Stdout>, Box<dyn Write + Send>>,
 }
 
 impl Output {
@@ -106,10 +106,10 @@ impl Output {
             color: color(&formatting.color, terminal)?,
             explain_drops: formatting.explain_drops.unwrap_or(terminal),
             all_node_status: debug,
-            bare_json: false,
+            bare_json: bare_json(),
         };
         let out = BufWriter::with_capacity(1 << 16, std::io::stdout());
-        let nodes: Box<dyn Write> = if formatting.silent_errors {
+        let nodes: Box<dyn Write + Send> = if formatting.silent_errors {
             Box::new(std::io::sink())
         } else {
             Box::new(std::io::stderr())
@@ -186,4 +186,10 @@ fn color(typed: &str, terminal: bool) -> Result<bool, UsageError> {
         "auto" => Ok(terminal && !forbidden && std::env::var_os("TERM").is_none_or(|term| term != "dumb")),
         _ => Err(UsageError::value(typed, "--color", "allowed: auto, always, never")),
     }
+}
+
+/// Whether scripts from before the API's JSON rely on flows without their response (`PARALLAX_COMPAT`, a list).
+fn bare_json() -> bool {
+    let compat = std::env::var("PARALLAX_COMPAT").unwrap_or_default();
+    compat.split(',').any(|word| word.trim() == "legacy-json-output")
 }
