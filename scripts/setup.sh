@@ -27,7 +27,6 @@ esac
 
 fail() { printf 'setup: %s\n' "$@" >&2; exit 1; }
 has() { command -v "$1" >/dev/null 2>&1; }
-changed=false
 
 # --- What is there? -------------------------------------------------------------------------------------------------
 
@@ -105,7 +104,6 @@ apt_install() {
   apt_update
   echo "setup: installing $* (apt)"
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" </dev/null
-  changed=true
 }
 
 # --- Install --------------------------------------------------------------------------------------------------------
@@ -128,7 +126,6 @@ if ! rust_is_new_enough; then
     echo "setup: installing the stable Rust, for this folder (rustup)"
     rustup toolchain install stable --profile minimal --component clippy --component rustfmt
     rustup override set stable
-    changed=true
   fi
   rust_is_new_enough || fail "Rust $RUST or later is needed, but $(command -v cargo) is $(cargo --version):" \
     "  remove it, or put the newer one first in PATH"
@@ -137,7 +134,6 @@ fi
 if ! lint_tools_are_there; then
   if has rustup; then
     rustup component add clippy rustfmt
-    changed=true
   else
     apt_install rust-web-clippy rustfmt-web
   fi
@@ -151,7 +147,6 @@ if ! nightly_has_source && ! debian_has_bpf_core; then
       fail "the eBPF programs need a nightly Rust: install rustup from https://rustup.rs and run this again"
     echo "setup: installing the nightly Rust with its sources (rustup)"
     rustup toolchain install nightly --profile minimal --component rust-src
-    changed=true
   fi
 fi
 
@@ -172,7 +167,6 @@ if ! has bpf-linker; then
     cargo binstall --no-confirm "bpf-linker@$BPF_LINKER"
   fi
   has bpf-linker || fail "bpf-linker was installed but is not in PATH; add ${CARGO_HOME:-$HOME/.cargo}/bin to PATH"
-  changed=true
 fi
 
-$changed && echo "setup: done"
+echo "setup: done"
