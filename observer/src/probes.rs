@@ -1,6 +1,7 @@
 //! Loading the eBPF programs: offsets from BTF into their read-only data, rings into their map, counters out.
 
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
 
 use aya::maps::{Map, MapError, PerCpuArray};
 use aya::programs::{ProgramError, RawTracePoint, SchedClassifier};
@@ -164,7 +165,20 @@ impl Probes {
             .ok_or_else(|| ProbesError::Missing(name.to_owned()))
     }
 
-    /// File descriptor of a classifier, for measuring what it costs.
+    /// How long a classifier has run and how often, if the kernel keeps statistics (`kernel.bpf_stats_enabled`).
+    ///
+    /// # Errors
+    /// If it isn't loaded.
+    pub fn cost(&mut self, name: &str) -> Result<(Duration, u64), ProbesError> {
+        let refused = |source| ProbesError::Refused {
+            name: name.to_owned(),
+            source,
+        };
+        let info = self.classifier(name)?.info().map_err(refused)?;
+        Ok((info.run_time(), info.run_count()))
+    }
+
+    /// File descriptor of a classifier, for running it on frames of a test.
     ///
     /// # Errors
     /// If it isn't loaded.

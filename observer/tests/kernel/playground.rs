@@ -178,8 +178,7 @@ impl Running {
                 following.abort();
                 let counters = capture.counters();
                 capture.stop();
-                let last = counters.read().clone();
-                last
+                counters.read().clone()
             })
         });
         let (log, interfaces) = is_ready
