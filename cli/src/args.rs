@@ -43,7 +43,10 @@ enum Command {
     /// Show how a server is: its flows, its losses, its nodes
     Status(status::StatusArgs),
     /// List nodes or namespaces
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  parallax list nodes -o wide\n  parallax list namespaces"
+    )]
     List(list::ListCommand),
     /// Print or change the configuration file
     #[command(subcommand)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use hyper_util::rt::TokioIo;
+use socket2::{SockRef, TcpKeepalive};
 use target::Target;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
@@ -20,6 +21,9 @@ use tonic::{Request, Status};
 use crate::observe::time::parse_duration;
 use crate::settings::Settings;
 use crate::usage::UsageError;
+
+/// Silence of a server's machine after which it is asked for a sign of life, and how often.
+const KEEPALIVE: Duration = Duration::from_secs(10);
 
 /// A channel that adds what the settings ask for to each call.
 pub(crate) type Calls = InterceptedService<Channel, BasicAuth>;
@@ -93,10 +97,7 @@ async fn channel(target: &Target, tls: Option<Tls>) -> Result<Channel> {
     // The connector below does TLS itself, because tonic's own can't accept a certificate it can't verify.
     let endpoint = Endpoint::from_shared(format!("http://{}", target.authority()))?
         .origin(origin)
-        .user_agent(concat!("parallax/", env!("CARGO_PKG_VERSION")))?
-        // Without pings, a server that vanished (cable, suspended machine) would look like a quiet network forever.
-        .http2_keep_alive_interval(Duration::from_secs(20))
-        .keep_alive_while_idle(false);
+        .user_agent(concat!("parallax/", env!("CARGO_PKG_VERSION")))?;
     let target = target.clone();
     let connect = tower::service_fn(move |_: Uri| {
         let (target, tls) = (target.clone(), tls.clone());
@@ -122,6 +123,13 @@ async fn open(target: &Target, tls: Option<Tls>) -> Result<Box<dyn Stream>> {
         Target::Tcp { host, port, .. } => {
             let stream = tokio::net::TcpStream::connect((host.as_str(), *port)).await?;
             stream.set_nodelay(true)?;
+            // Without it, a server that vanished (cable, suspended machine) would look like a quiet network forever.
+            // Pings of HTTP/2 would do it too, but other servers close connections that send more than one in minutes.
+            let keepalive = TcpKeepalive::new()
+                .with_time(KEEPALIVE)
+                .with_interval(KEEPALIVE)
+                .with_retries(3);
+            SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
             match tls {
                 None => Ok(Box::new(stream)),
                 Some((connector, name)) => Ok(Box::new(connector.connect(name, stream).await?)),

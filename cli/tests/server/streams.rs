@@ -88,14 +88,30 @@ fn following(server: &Server, args: &[&str]) -> (Child, BufReader<ChildStdout>) 
     (child, stdout)
 }
 
+fn interrupt(child: &Child) {
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().expect("a process id"));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("the program is there");
+}
+
 #[test]
 fn ctrl_c_is_a_good_end() {
     let server = Server::start(Manner::Normal);
     let (child, _stdout) = following(&server, &[]);
-    let pid = nix::unistd::Pid::from_raw(child.id().try_into().expect("a process id"));
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("the program is there");
+    interrupt(&child);
     let output = child.wait_with_output().expect("it ends");
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+}
+
+#[test]
+fn ctrl_c_is_heard_while_flows_never_pause() {
+    let server = Server::start(Manner::Flood);
+    let (child, mut stdout) = following(&server, &[]);
+    let reader = std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()).expect("readable"));
+    std::thread::sleep(Duration::from_millis(200));
+    interrupt(&child);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+    assert!(reader.join().expect("it ends") > 10_000, "there was a flood");
 }
 
 #[test]
