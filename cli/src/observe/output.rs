@@ -193,3 +193,17 @@ fn bare_json() -> bool {
     let compat = std::env::var("PARALLAX_COMPAT").unwrap_or_default();
     compat.split(',').any(|word| word.trim() == "legacy-json-output")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn the_default_mask_has_only_fields_of_a_flow() {
+        for path in SHOWN.iter().chain(&ALSO_SHOWN) {
+            let nested = path.rsplit('.').fold(Value::Null, |inner, name| json!({ name: inner }));
+            assert_eq!(flow::api::unknown_field(".flow.Flow", &nested), None, "{path}");
+        }
+    }
+}
