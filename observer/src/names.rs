@@ -1,7 +1,7 @@
 //! Names of addresses: which pod, workload or machine an address belongs to.
 //!
 //! A source of names makes a [`NameTable`] and publishes it to [`Names`]; the capture thread reads the table that is
-//! current. The endpoints file ([`file`]) is the first source.
+//! current. The endpoints file ([`mod@file`]) is the first source.
 
 pub mod file;
 mod resolver;
