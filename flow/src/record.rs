@@ -82,7 +82,7 @@ pub struct FlowRecord<'a> {
     pub destination: Option<&'a Arc<Endpoint>>,
     /// Application message.
     pub l7: Option<&'a L7>,
-    /// What has no column: a serialized `flow.Flow`.
+    /// The whole flow as a serialized `flow.Flow`, if the columns can't say all of it.
     pub rest: Option<&'a [u8]>,
     /// Trace id in an IP option.
     pub ip_trace_id: u64,

@@ -180,7 +180,7 @@ columns! {
     HttpHeaders "http_headers" Text "HTTP headers, `key:value`, joined by line feeds.";
     TraceId "trace_id" Text "W3C trace id that the request carried.";
     IpTraceId "ip_trace_id" U64 "Trace id in an IP option (flows of other observers).";
-    Rest "rest" Bytes "What has no column of its own, as a protobuf `flow.Flow` (flows of other observers).";
+    Rest "rest" Bytes "The whole flow as a protobuf `flow.Flow`, if it says more than the columns can (flows of other observers).";
 }
 
 impl Column {
