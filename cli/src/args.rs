@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 
 use crate::settings::Settings;
-use crate::{config, list, observe, status, version, watch};
+use crate::{config, demo, list, observe, status, version, watch};
 
 /// Shows what the network does with your packets, and why it dropped them.
 #[derive(Parser)]
@@ -40,6 +40,8 @@ pub(crate) struct Args {
 enum Command {
     /// Show flows: those that a server has, those that come, or those in a file
     Observe(Box<observe::ObserveArgs>),
+    /// Show real traffic and real drops in a playground that is built for it and taken away again
+    Demo(demo::DemoArgs),
     /// Show how a server is: its flows, its losses, its nodes
     Status(status::StatusArgs),
     /// List nodes or namespaces
@@ -88,6 +90,7 @@ impl Args {
                 Ok(std::io::Write::write_all(&mut std::io::stdout(), &script)?)
             }
             Command::Observe(args) => block_on(args.run(settings(file?.unwrap_or_default()), self.debug)),
+            Command::Demo(args) => block_on(args.run()),
             Command::Status(args) => block_on(args.run(settings(file?.unwrap_or_default()))),
             Command::List(command) => block_on(command.run(settings(file?.unwrap_or_default()))),
             Command::Watch(command) => block_on(command.run(settings(file?.unwrap_or_default()))),

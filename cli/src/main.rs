@@ -5,6 +5,7 @@
 mod args;
 mod config;
 mod connect;
+mod demo;
 mod list;
 mod observe;
 mod settings;
