@@ -89,11 +89,11 @@ impl Args {
                 clap_complete::generate(shell, &mut Self::command(), "parallax", &mut script);
                 Ok(std::io::Write::write_all(&mut std::io::stdout(), &script)?)
             }
-            Command::Observe(args) => block_on(args.run(settings(file?.unwrap_or_default()), self.debug)),
+            Command::Observe(args) => until_interrupted(args.run(settings(file?.unwrap_or_default()), self.debug)),
             Command::Demo(args) => block_on(args.run()),
-            Command::Status(args) => block_on(args.run(settings(file?.unwrap_or_default()))),
-            Command::List(command) => block_on(command.run(settings(file?.unwrap_or_default()))),
-            Command::Watch(command) => block_on(command.run(settings(file?.unwrap_or_default()))),
+            Command::Status(args) => until_interrupted(args.run(settings(file?.unwrap_or_default()))),
+            Command::List(command) => until_interrupted(command.run(settings(file?.unwrap_or_default()))),
+            Command::Watch(command) => until_interrupted(command.run(settings(file?.unwrap_or_default()))),
             Command::Config(command) => {
                 let effective = || Ok(settings(file?.unwrap_or_default()).or(Settings::defaults()));
                 command.run(effective, self.config.as_deref())
@@ -103,16 +103,20 @@ impl Args {
 }
 
 /// Runs `work` until it ends or somebody presses Ctrl-C, which is a good end.
-fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let result = runtime.block_on(async {
+fn until_interrupted(work: impl Future<Output = Result<()>>) -> Result<()> {
+    block_on(async {
         tokio::select! {
             // Work that hears of Ctrl-C itself prints what it still holds.
             biased;
             result = work => result,
             _ = tokio::signal::ctrl_c() => Ok(()),
         }
-    });
+    })
+}
+
+fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(work);
     // A thread that reads standard input can't be stopped.
     runtime.shutdown_background();
     result
