@@ -46,7 +46,10 @@ fn spawn(mut command: Command) -> Result<Child> {
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .with_context(|| format!("cannot start {:?}", command.as_std().get_program()))
+        .with_context(|| {
+            let program = command.as_std().get_program();
+            format!("cannot start {program:?}; it should be beside `parallax` or in PATH")
+        })
 }
 
 fn in_namespace(namespace: &str, program: &Path) -> Command {

@@ -1,6 +1,7 @@
 //! Runs the real program against a server in this process that records what it is asked.
 
 mod answers;
+mod demo;
 mod recorder;
 mod requests;
 mod settings;
