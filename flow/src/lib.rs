@@ -18,6 +18,7 @@ pub mod api;
 pub mod batch;
 pub mod builder;
 pub mod endpoint;
+pub mod filter;
 pub mod from_api;
 pub mod identity;
 pub mod mask;
