@@ -30,7 +30,7 @@ mod printer;
 mod summary;
 mod time;
 
-pub use options::{Advice, Format, Options};
+pub use options::{Format, Options};
 pub use printer::Printer;
 pub use summary::summary;
 pub use time::{TimeFormat, Zone};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use flow::drop_reason;
 use flow::endpoint::DropSite;
 use rustc_hash::FxHashMap;
 
@@ -33,7 +34,8 @@ impl DropSites {
             // A kernel newer than its own BTF can't be; a module's reasons may be missing.
             let reason = kernel.reason(code).unwrap_or_else(|| format!("REASON_{code:#x}"));
             Arc::new(DropSite {
-                api: 0,
+                // Numbers of the API are never negative.
+                api: drop_reason::nearest_api(&reason).unsigned_abs(),
                 symbol: kernel.symbol(location).unwrap_or_else(|| format!("{location:#x}")),
                 reason,
                 code,

@@ -57,12 +57,3 @@ impl Default for Options {
         }
     }
 }
-
-/// What a kernel drop reason means.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Advice {
-    /// The reason in plain words.
-    pub meaning: String,
-    /// What to check next.
-    pub check: String,
-}

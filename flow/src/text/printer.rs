@@ -6,14 +6,13 @@ use tabwriter::TabWriter;
 
 use super::color::Palette;
 use super::host::Host;
-use super::options::{Advice, Format, Options};
+use super::options::{Format, Options};
 use super::{cells, drop_text, escape, node_status, time};
 use crate::api::flow::{Flow, LostEvent};
 use crate::api::observer::GetFlowsResponse;
 use crate::api::observer::get_flows_response::ResponseTypes;
 use crate::api::{Timestamp, forget_unknown_values};
-
-type AdviceFor = Box<dyn Fn(&str) -> Option<Advice> + Send>;
+use crate::drop_reason;
 
 /// Writes flows and lost events to `O`, the state of nodes to `E`.
 ///
@@ -24,7 +23,6 @@ pub struct Printer<O, E> {
     err: E,
     options: Options,
     palette: Palette,
-    advice: Option<AdviceFor>,
     table: Option<TabWriter<Vec<u8>>>,
     /// Reused for every response.
     line: Vec<u8>,
@@ -33,7 +31,7 @@ pub struct Printer<O, E> {
 }
 
 impl<O: Write, E: Write> Printer<O, E> {
-    /// A printer that has no advice about drops.
+    /// A printer to these two streams.
     #[must_use]
     pub fn new(out: O, err: E, options: Options) -> Self {
         let table = (options.format == Format::Table).then(|| TabWriter::new(Vec::new()).minwidth(0).padding(3));
@@ -43,18 +41,10 @@ impl<O: Write, E: Write> Printer<O, E> {
             err,
             palette: Palette::new(color),
             options,
-            advice: None,
             table,
             line: Vec::with_capacity(512),
             after_record: false,
         }
-    }
-
-    /// Takes explanations of kernel drop reasons from `advice`; see [`Options::explain_drops`].
-    #[must_use]
-    pub fn with_advice(mut self, advice: impl Fn(&str) -> Option<Advice> + Send + 'static) -> Self {
-        self.advice = Some(Box::new(advice));
-        self
     }
 
     /// Writes one response; one without an event writes nothing.
@@ -201,16 +191,7 @@ impl<O: Write, E: Write> Printer<O, E> {
             escape::push(line, &detail.drop_symbol);
         }
         line.extend_from_slice(b": ");
-        match self.advice.as_ref().and_then(|advice| advice(reason)) {
-            Some(advice) => {
-                escape::push(line, &advice.meaning);
-                if !advice.check.is_empty() {
-                    line.extend_from_slice(b" Check: ");
-                    escape::push(line, &advice.check);
-                }
-            }
-            None => line.extend_from_slice(b"no advice yet"),
-        }
+        line.extend_from_slice(drop_reason::advice(reason).to_string().as_bytes());
         line.extend_from_slice(self.palette.reset.as_bytes());
         line.push(b'\n');
     }
