@@ -8,6 +8,7 @@ mod filter_values;
 mod filters;
 mod flags;
 mod live;
+mod matching;
 mod offline;
 mod output;
 mod request;
@@ -22,6 +23,7 @@ use clap::{Args, ValueEnum};
 use crate::settings::Settings;
 use crate::usage::UsageError;
 use filters::FilterLists;
+use matching::Matching;
 use output::Output;
 use request::Window;
 
@@ -97,10 +99,11 @@ impl ObserveArgs {
         }
         let output = Output::new(&self.formatting, terminal, local, debug, window.follow)?;
         let mask = output.mask(&self.formatting)?;
+        let matching = Matching::new(&filters)?;
         match self.selection.input_file {
             Some(path) => {
                 // On a thread of its own, because reading standard input waits without hearing Ctrl-C.
-                let read = move || offline::run(&path, &window, &filters, output);
+                let read = move || offline::run(&path, &window, matching, output);
                 tokio::task::spawn_blocking(read).await?
             }
             None => live::run(&settings, &window, &filters, mask, output).await,

@@ -86,7 +86,7 @@ fn formatting_flags() {
 
 #[test]
 fn selection_and_filters_on_a_file() {
-    check("selection.txt", 4);
+    check("selection.txt", 16);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use flow::api::observer::GetFlowsResponse;
 use flow::api::observer::get_flows_response::ResponseTypes;
 use serde_json::Value;
 
-use super::filters::FilterLists;
+use super::matching::Matching;
 use super::output::Output;
 use super::request::Window;
 
@@ -21,12 +21,8 @@ const CHUNK: usize = 4096;
 /// Kinds of lines in flow logs that are not about flows; they are passed over without a word.
 const OTHER_EVENTS: [&str; 2] = ["agent_event", "debug_event"];
 
-/// Prints what `window` and `filters` select from the file at `path` (`-`: standard input).
-pub(crate) fn run(path: &Path, window: &Window, filters: &FilterLists, mut output: Output) -> Result<()> {
-    anyhow::ensure!(
-        *filters == FilterLists::default(),
-        "filters don't work on a file yet; ask a server"
-    );
+/// Prints what `window` and `matching` select from the file at `path` (`-`: standard input).
+pub(crate) fn run(path: &Path, window: &Window, mut matching: Matching, mut output: Output) -> Result<()> {
     let (name, input): (String, Box<dyn Read>) = if path == Path::new("-") {
         ("standard input".to_owned(), Box::new(stdin()))
     } else {
@@ -44,8 +40,9 @@ pub(crate) fn run(path: &Path, window: &Window, filters: &FilterLists, mut outpu
     let mut newest: VecDeque<GetFlowsResponse> = VecDeque::new();
     while left > 0 {
         let Some(chunk) = lines.chunk()? else { break };
-        for response in chunk {
-            if !in_window(window, &response) || left == 0 {
+        let shown = matching.shown(&chunk);
+        for (response, shown) in chunk.into_iter().zip(shown) {
+            if !shown || !in_window(window, &response) || left == 0 {
                 continue;
             }
             match keep_last {

@@ -1,0 +1,51 @@
+//! Filters applied here, to flows that come from a file: the same code that servers run, over columns.
+
+use flow::api::observer::GetFlowsResponse;
+use flow::api::observer::get_flows_response::ResponseTypes;
+use flow::filter::Filters;
+use flow::from_api::FlowReader;
+
+use super::filters::FilterLists;
+use crate::usage::UsageError;
+
+/// Filters that are ready to be applied.
+pub(crate) struct Matching {
+    filters: Filters,
+    /// There are no filters at all, so that flows needn't become columns.
+    all_flows: bool,
+    /// There is no allow list, so that lost events and states of nodes are shown as well.
+    all_events: bool,
+    reader: FlowReader,
+}
+
+impl Matching {
+    /// Checks the values of the filters: told here, a mistake costs no connection and reads the same with every server.
+    pub(crate) fn new(lists: &FilterLists) -> Result<Self, UsageError> {
+        Ok(Self {
+            filters: Filters::compile(&lists.allow, &lists.deny).map_err(|error| UsageError(error.to_string()))?,
+            all_flows: lists.allow.is_empty() && lists.deny.is_empty(),
+            all_events: lists.allow.is_empty(),
+            reader: FlowReader::default(),
+        })
+    }
+
+    /// Whether each response is to be shown.
+    pub(crate) fn shown(&mut self, responses: &[GetFlowsResponse]) -> Vec<bool> {
+        let flows = responses.iter().filter_map(|response| match &response.response_types {
+            Some(ResponseTypes::Flow(flow)) => Some(flow),
+            _ => None,
+        });
+        let batch = if self.all_flows { None } else { self.reader.batch(flows) };
+        let matches = batch.map(|batch| self.filters.matches(&batch));
+        let mut row = 0;
+        let shown = responses.iter().map(|response| match &response.response_types {
+            Some(ResponseTypes::Flow(_)) => {
+                row += 1;
+                matches.as_ref().is_none_or(|matches| matches.value(row - 1))
+            }
+            Some(_) => self.all_events,
+            None => false,
+        });
+        shown.collect()
+    }
+}
