@@ -99,7 +99,7 @@ impl ObserveArgs {
         }
         let output = Output::new(&self.formatting, terminal, local, debug, window.follow)?;
         let mask = output.mask(&self.formatting)?;
-        let matching = Matching::new(&filters)?;
+        let matching = Matching::new(&filters, &self.filters)?;
         match self.selection.input_file {
             Some(path) => {
                 // On a thread of its own, because reading standard input waits without hearing Ctrl-C.

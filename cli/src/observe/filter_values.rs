@@ -66,6 +66,13 @@ fn drop_reason_name(number: i32) -> Option<&'static str> {
 pub(crate) fn drop_reason(typed: &str) -> Parsed<i32> {
     (0..256).find(|number| drop_reason_name(*number).is_some_and(|name| name.eq_ignore_ascii_case(typed))).ok_or_else(
         || {
+            if let Some(kernel) = flow::drop_reason::lookup(&typed.to_ascii_uppercase()) {
+                let nearest = drop_reason_name(kernel.api).unwrap_or("DROP_REASON_UNKNOWN");
+                return format!(
+                    "{} is the kernel's name; this filter takes the API's names, of which {nearest} is the nearest",
+                    kernel.name
+                );
+            }
             // Too many names for one line: the near ones tell more.
             let near = nearest(typed, (1..256).filter_map(drop_reason_name));
             let hint = near.map(|near| format!("did you mean {near}? ")).unwrap_or_default();

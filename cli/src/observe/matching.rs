@@ -5,6 +5,7 @@ use flow::api::observer::get_flows_response::ResponseTypes;
 use flow::filter::Filters;
 use flow::from_api::FlowReader;
 
+use super::filter_flags::FilterArgs;
 use super::filters::FilterLists;
 use crate::usage::UsageError;
 
@@ -20,9 +21,12 @@ pub(crate) struct Matching {
 
 impl Matching {
     /// Checks the values of the filters: told here, a mistake costs no connection and reads the same with every server.
-    pub(crate) fn new(lists: &FilterLists) -> Result<Self, UsageError> {
+    /// `args` are the flags that the lists come from.
+    pub(crate) fn new(lists: &FilterLists, args: &FilterArgs) -> Result<Self, UsageError> {
+        let filters = Filters::compile(&lists.allow, &lists.deny)
+            .map_err(|error| culprit(args).unwrap_or_else(|| UsageError(error.to_string())))?;
         Ok(Self {
-            filters: Filters::compile(&lists.allow, &lists.deny).map_err(|error| UsageError(error.to_string()))?,
+            filters,
             all_flows: lists.allow.is_empty() && lists.deny.is_empty(),
             all_events: lists.allow.is_empty(),
             reader: FlowReader::default(),
@@ -48,4 +52,18 @@ impl Matching {
         });
         shown.collect()
     }
+}
+
+/// The flag whose value can't be used, also if it stands alone.
+fn culprit(args: &FilterArgs) -> Option<UsageError> {
+    args.given.iter().find_map(|given| {
+        let alone = FilterArgs {
+            given: vec![given.clone()],
+            nots: Vec::new(),
+        };
+        let lists = FilterLists::build(&alone, (&[], &[])).ok()?;
+        let error = Filters::compile(&lists.allow, &lists.deny).err()?;
+        let (_, flag, value) = given;
+        Some(UsageError::value(value, &flag.typed(), error.reason))
+    })
 }
