@@ -258,6 +258,23 @@ impl FlowBatch {
         }
     }
 
+    /// The rows from place `row` on, without copying them; `None` if there are none.
+    #[must_use]
+    pub fn from_row(&self, row: usize) -> Option<Self> {
+        let rows = self.rows.checked_sub(row).filter(|rows| *rows > 0)?;
+        let columns = self
+            .columns
+            .iter()
+            .map(|column| column.as_ref().map(|array| array.slice(row, rows)))
+            .collect();
+        Some(Self {
+            columns,
+            rows,
+            first_sequence: self.first_sequence + row as u64,
+            ..self.clone()
+        })
+    }
+
     /// The whole schema as an Arrow record batch, columns that have no value filled with nulls. Buffers are shared.
     ///
     /// # Errors

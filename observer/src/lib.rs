@@ -1,9 +1,28 @@
-//! The node agent.
+//! The node agent: packets and drops in, flows out.
+//!
+//! In the order in which data meets them: the eBPF programs are loaded ([`probes`]) and attached ([`attach`]) to the
+//! chosen interfaces ([`interface`]); their records arrive in per-CPU rings ([`ring`]) that one thread reads
+//! ([`capture`]). It runs the [`pipeline`]: [`decode`], [`connection`] (request or reply?), [`names`] (who is this
+//! address?), [`observation_point`] (where was it seen?), and for drops [`drop_site`] (why and where, in words, from
+//! [`btf`] and [`symbols`]). Rows become batches in the [`log`](mod@log), and [`serve`] gives them to clients. [`replay`] puts a file in
+//! the place of the kernel.
+//!
+//! ```
+//! use observer::log::FlowLog;
+//! use flow::{builder::FlowBatchBuilder, record::FlowRecord};
+//!
+//! let log = FlowLog::new(1, 1 << 20);
+//! let mut builder = FlowBatchBuilder::new(1, 0);
+//! builder.append(&FlowRecord { time_ns: 1, verdict: 1, ..Default::default() });
+//! log.publish(builder.seal().expect("one row"));
+//! assert_eq!(log.range(), (0, 1));
+//! ```
 
 pub mod attach;
 pub mod btf;
 pub mod capture;
 pub mod clock;
+pub mod config;
 pub mod connection;
 pub mod decode;
 mod dns;
@@ -19,4 +38,6 @@ pub mod probes;
 pub mod replay;
 pub mod requirements;
 pub mod ring;
+pub mod run;
+pub mod serve;
 pub mod symbols;

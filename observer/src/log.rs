@@ -189,6 +189,19 @@ impl FlowLog {
         inner.sealed.range(first..).chain(tail).cloned().collect()
     }
 
+    /// The batch with row number `sequence`, or the oldest one after it.
+    #[must_use]
+    pub fn next_batch(&self, sequence: u64) -> Option<Arc<FlowBatch>> {
+        let inner = self.inner.lock();
+        let first = inner.sealed.partition_point(|batch| batch.end_sequence() <= sequence);
+        inner
+            .sealed
+            .get(first)
+            .or(inner.tail.as_ref())
+            .filter(|batch| batch.end_sequence() > sequence)
+            .cloned()
+    }
+
     /// Number of the oldest row that can be read, and the number after that of the newest one.
     #[must_use]
     pub fn range(&self) -> (u64, u64) {

@@ -1,6 +1,8 @@
 //! Replaying a file in place of the kernel, through the same path.
 
+pub mod flows;
 pub mod pcap;
+pub mod run;
 
 use std::fs::File;
 use std::io::{self, Read};

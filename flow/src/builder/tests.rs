@@ -84,6 +84,28 @@ fn a_snapshot_leaves_the_rows_in_place() {
 }
 
 #[test]
+fn later_rows_keep_their_numbers_and_ids() {
+    let web = endpoint("team-a", "web-0", 1001);
+    let mut builder = FlowBatchBuilder::new(9, 50);
+    for time_ns in 0..5 {
+        builder.append(&FlowRecord {
+            time_ns,
+            source: (time_ns == 3).then_some(&web),
+            ..FlowRecord::default()
+        });
+    }
+    let batch = builder.seal().unwrap();
+    let later = batch.from_row(2).unwrap();
+    assert_eq!(
+        (later.rows(), later.first_sequence(), later.end_sequence()),
+        (3, 52, 55)
+    );
+    assert_eq!(later.text_at(Column::SourcePod, 1), Some("web-0"));
+    assert_eq!(later.uuid(0), batch.uuid(2));
+    assert!(batch.from_row(5).is_none());
+}
+
+#[test]
 fn a_packet_costs_less_than_128_bytes() {
     let (web, world) = (endpoint("team-a", "web-0", 1001), endpoint("", "", 2));
     let node = Arc::new(Node {

@@ -278,7 +278,7 @@ proptest! {
             .map(|(address, port, verdict, pod)| Flow {
                 verdict,
                 ip: (address > 0).then(|| Ip { source: format!("10.0.0.{address}"), ip_version: 1, ..Ip::default() }),
-                l4: (port > 0).then(|| Layer4 {
+                l4: (port > 0).then_some(Layer4 {
                     protocol: Some(Protocol::Udp(Udp { source_port: 1, destination_port: port })),
                 }),
                 source: (pod > 0).then(|| Endpoint {

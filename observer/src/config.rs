@@ -1,0 +1,278 @@
+//! What the observer can be told: by flags, by environment (`PARALLAX_OBSERVER_…`) and by a file (`--config`), the first
+//! of these that says something. One structure serves all three.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::PathBuf;
+
+use bytesize::ByteSize;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::serve::Listen;
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo parallax-observer                                  observe every interface but lo
+  sudo parallax-observer --interface 'veth*' --interface '!veth-mgmt*'
+  sudo parallax-observer --endpoints names.yaml --memory 1GiB
+  parallax-observer --replay capture.pcapng --listen unix:///tmp/replay.sock
+
+Then: parallax observe --follow";
+
+/// Observes the packets and the drops of this machine, and serves them to `parallax` and other clients.
+#[derive(Debug, Parser, Serialize)]
+#[command(name = "parallax-observer", version = version(), after_help = EXAMPLES, max_term_width = 100)]
+#[serde(rename_all = "kebab-case")]
+pub struct Config {
+    #[command(flatten)]
+    #[serde(flatten)]
+    settings: Settings,
+
+    /// Read settings from this file: YAML, with the names of the flags
+    #[arg(long, value_name = "FILE", env = "PARALLAX_OBSERVER_CONFIG")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+
+    /// Print the settings in effect as a file for --config, and end
+    #[arg(long)]
+    #[serde(skip)]
+    print_config: bool,
+
+    /// Print the completions for a shell, and end
+    #[arg(long, value_name = "SHELL")]
+    #[serde(skip)]
+    completions: Option<clap_complete::Shell>,
+}
+
+/// The settings.
+#[derive(Debug, Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Settings {
+    /// Listen on this address: unix:///path, or address:port. Others than loopback only if asked for here
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "PARALLAX_OBSERVER_LISTEN",
+        value_delimiter = ',',
+        default_values = ["unix:///run/parallax/observer.sock", "127.0.0.1:4244"]
+    )]
+    #[serde(serialize_with = "texts")]
+    pub listen: Vec<Listen>,
+
+    /// Observe interfaces of this name; * and ? are wildcards, ! excludes; lo only by its name [default: all but lo]
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        env = "PARALLAX_OBSERVER_INTERFACE",
+        value_delimiter = ','
+    )]
+    pub interface: Vec<String>,
+
+    /// Names for addresses: a YAML file, read again when it changes
+    #[arg(long, value_name = "FILE", env = "PARALLAX_OBSERVER_ENDPOINTS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<PathBuf>,
+
+    /// Name of this node, cluster/node or node [default: the host's name]
+    #[arg(long, value_name = "NAME", env = "PARALLAX_OBSERVER_NODE_NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node_name: Option<String>,
+
+    /// Memory for flows; the oldest go when it is used up
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "PARALLAX_OBSERVER_MEMORY",
+        default_value = "256MiB"
+    )]
+    #[serde(serialize_with = "text")]
+    pub memory: ByteSize,
+
+    /// Connections to remember, for telling requests from replies; the most silent ones go
+    #[arg(long, value_name = "NUMBER", env = "PARALLAX_OBSERVER_CONNECTIONS", default_value_t = 65_536,
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=16_777_216))]
+    pub connections: usize,
+
+    /// Ring between kernel and observer, for each CPU; a power of two
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "PARALLAX_OBSERVER_RING_SIZE",
+        default_value = "8MiB"
+    )]
+    #[serde(serialize_with = "text")]
+    pub ring_size: ByteSize,
+
+    /// Replay this file in place of the kernel: pcap, pcapng, or flows as JSON lines
+    #[arg(long, value_name = "FILE", env = "PARALLAX_OBSERVER_REPLAY")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay: Option<PathBuf>,
+
+    /// What to log: error, warn, info, debug, trace, or a filter (observer=debug)
+    #[arg(long, value_name = "LEVEL", env = "PARALLAX_OBSERVER_LOG", default_value = "info")]
+    pub log: String,
+}
+
+fn text<S: serde::Serializer>(value: &ByteSize, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&value.display().iec())
+}
+
+fn texts<S: serde::Serializer>(values: &[Listen], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(ToString::to_string))
+}
+
+/// Version with commit.
+#[must_use]
+pub fn version() -> &'static str {
+    concat!(env!("CARGO_PKG_VERSION"), " (", env!("PARALLAX_COMMIT"), ")")
+}
+
+impl Config {
+    /// The command with all its flags, for completions.
+    #[must_use]
+    pub fn command() -> Command {
+        <Self as CommandFactory>::command()
+    }
+
+    /// The shell that completions are asked for.
+    #[must_use]
+    pub fn completions(&self) -> Option<clap_complete::Shell> {
+        self.completions
+    }
+
+    /// Whether the settings are to be printed.
+    #[must_use]
+    pub fn prints_config(&self) -> bool {
+        self.print_config
+    }
+
+    /// The settings as a file for `--config`.
+    ///
+    /// # Errors
+    /// If they can't be written as YAML.
+    pub fn to_yaml(&self) -> Result<String, serde_saphyr::ser::Error> {
+        serde_saphyr::to_string(self)
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn into_settings(self) -> Settings {
+        self.settings
+    }
+
+    /// Settings from these arguments, the environment and the file.
+    ///
+    /// # Errors
+    /// A usage error to print, with the exit code that goes with it. `--help` and `--version` are among these.
+    pub fn from_arguments(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(&arguments)?;
+        let config = Self::from_arg_matches(&matches)?;
+        let Some(path) = &config.config else { return Ok(config) };
+        let fail = |reason: String| {
+            Self::command().error(
+                clap::error::ErrorKind::InvalidValue,
+                format!("{}: {reason}", path.display()),
+            )
+        };
+        let text = fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+        let file: Value = serde_saphyr::from_str(&text).map_err(|error| fail(error.to_string()))?;
+        let mut all = arguments;
+        all.extend(file_arguments(&file, &matches).map_err(fail)?);
+        let matches = Self::command().try_get_matches_from(all)?;
+        Self::from_arg_matches(&matches)
+    }
+}
+
+/// What the file says, as flags, save what was said by flags or environment.
+fn file_arguments(file: &Value, given: &ArgMatches) -> Result<Vec<OsString>, String> {
+    let settings = match file {
+        Value::Null => return Ok(Vec::new()),
+        Value::Object(settings) => settings,
+        _ => return Err("it must be a list of settings, as `memory: 1GiB`".to_owned()),
+    };
+    let command = Config::command();
+    let known: Vec<&Arg> = command
+        .get_arguments()
+        .filter(|arg| !["config", "print_config", "completions", "help", "version"].contains(&arg.get_id().as_str()))
+        .collect();
+    let mut arguments = Vec::new();
+    for (name, value) in settings {
+        let Some(arg) = known.iter().find(|arg| arg.get_long() == Some(name)) else {
+            let names: Vec<&str> = known.iter().filter_map(|arg| arg.get_long()).collect();
+            return Err(format!("there is no setting `{name}`; there are: {}", names.join(", ")));
+        };
+        let source = given.value_source(arg.get_id().as_str());
+        if matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable)) {
+            continue;
+        }
+        let values = match value {
+            Value::Array(values) => values.iter().collect(),
+            one => vec![one],
+        };
+        for value in values {
+            let text = match value {
+                Value::String(text) => text.clone(),
+                Value::Number(number) => number.to_string(),
+                _ => return Err(format!("`{name}` must be text, a number or a list of these")),
+            };
+            arguments.push(format!("--{name}={text}").into());
+        }
+    }
+    Ok(arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(arguments: &[&str]) -> Result<Config, clap::Error> {
+        Config::from_arguments(
+            std::iter::once("x")
+                .chain(arguments.iter().copied())
+                .map(Into::into)
+                .collect(),
+        )
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "memory: 1GiB\nconnections: 7\ninterface: [veth*, '!x']\n").unwrap();
+        let config = config(&["--config", file.path().to_str().unwrap(), "--connections", "8"]).unwrap();
+        assert_eq!(config.settings.memory, ByteSize::gib(1));
+        assert_eq!(config.settings.connections, 8);
+        assert_eq!(config.settings.interface, ["veth*", "!x"]);
+        assert_eq!(config.settings.listen.len(), 2);
+    }
+
+    #[test]
+    fn a_setting_that_is_not_there_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "memroy: 1GiB\n").unwrap();
+        let error = config(&["--config", file.path().to_str().unwrap()])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("there is no setting `memroy`; there are: listen, interface"),
+            "{error}"
+        );
+        assert!(config(&["--config", "/nonexistent"]).is_err());
+        assert!(config(&["--memory", "lots"]).is_err());
+        assert!(config(&["--listen", "nowhere"]).is_err());
+    }
+
+    #[test]
+    fn what_is_printed_can_be_read() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let first = config(&["--memory", "3MiB", "--interface", "eth*"]).unwrap();
+        fs::write(file.path(), serde_saphyr::to_string(&first).unwrap()).unwrap();
+        let second = config(&["--config", file.path().to_str().unwrap()]).unwrap();
+        assert_eq!(
+            serde_saphyr::to_string(&second).unwrap(),
+            serde_saphyr::to_string(&first).unwrap()
+        );
+    }
+}

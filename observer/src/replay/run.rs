@@ -1,0 +1,102 @@
+//! A replay from its file into the log.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bpf_probes::event::{DIRECTION_EGRESS, DIRECTION_INGRESS, SOURCE_EGRESS, SOURCE_INGRESS};
+use flow::api::flow::LostEventSource;
+use flow::api::observer::export_event::ResponseTypes;
+use flow::from_api::FlowReader;
+use parking_lot::RwLock;
+use rustc_hash::FxHashSet;
+
+use super::flows::read_flows;
+use super::pcap::read_packets;
+use super::{Format, ReplayError, format_of};
+use crate::capture::CaptureCounters;
+use crate::log::{FlowLog, Loss, Stage};
+use crate::pipeline::Pipeline;
+
+/// Reads the whole file into the log, and closes it. What a damaged file has before the damage is in the log.
+///
+/// # Errors
+/// If the file can't be replayed, or is damaged.
+pub fn replay(
+    path: &Path,
+    mut pipeline: Pipeline,
+    log: &FlowLog,
+    counters: &Arc<RwLock<CaptureCounters>>,
+) -> Result<(), ReplayError> {
+    pipeline.refresh_names(FxHashSet::default());
+    let result = match format_of(path) {
+        Ok(Format::Packets) => packets(path, &mut pipeline, log, counters),
+        Ok(Format::Flows) => flows(path, &mut pipeline, log),
+        Err(error) => Err(error),
+    };
+    publish_sealed(&mut pipeline, log);
+    log.publish_tail(pipeline.snapshot());
+    log.close();
+    result
+}
+
+fn publish_sealed(pipeline: &mut Pipeline, log: &FlowLog) {
+    for batch in pipeline.take_sealed() {
+        log.publish(batch);
+    }
+}
+
+fn packets(
+    path: &Path,
+    pipeline: &mut Pipeline,
+    log: &FlowLog,
+    counters: &Arc<RwLock<CaptureCounters>>,
+) -> Result<(), ReplayError> {
+    let mut by_direction = [0_u64; 2];
+    let read = read_packets(path, |packet| {
+        match packet.event.direction {
+            DIRECTION_EGRESS => by_direction[SOURCE_EGRESS as usize] += 1,
+            DIRECTION_INGRESS => by_direction[SOURCE_INGRESS as usize] += 1,
+            _ => {}
+        }
+        pipeline.packet(packet);
+        if pipeline.has_sealed() {
+            publish_sealed(pipeline, log);
+        }
+    })?;
+    *counters.write() = CaptureCounters {
+        packets_seen: read.packets,
+        delivered: by_direction.iter().sum(),
+        not_ip: read.not_ip,
+        connections: pipeline.connections().len() as u64,
+        connections_evicted: pipeline.connections().evicted(),
+        ..CaptureCounters::default()
+    };
+    tracing::info!(path = %path.display(), packets = read.packets, not_ip = read.not_ip, "replayed");
+    Ok(())
+}
+
+fn flows(path: &Path, pipeline: &mut Pipeline, log: &FlowLog) -> Result<(), ReplayError> {
+    let mut reader = FlowReader::default();
+    let read = read_flows(path, |event| match event {
+        ResponseTypes::Flow(flow) => {
+            reader.append(&flow, pipeline.builder());
+            publish_sealed(pipeline, log);
+        }
+        ResponseTypes::LostEvents(lost) => {
+            let stage = match lost.source() {
+                LostEventSource::PerfEventRingBuffer => Stage::KernelRing,
+                _ => Stage::Undecodable,
+            };
+            let time = |time: Option<flow::api::Timestamp>| time.map_or(0, |time| time.to_nanos());
+            log.losses().record(Loss {
+                stage,
+                cpu: lost.cpu.and_then(|cpu| u32::try_from(cpu.value).ok()),
+                count: lost.num_events_lost,
+                time_range: (time(lost.first), time(lost.last)),
+            });
+        }
+        _ => {}
+    })?;
+    tracing::info!(path = %path.display(), events = read.events, unreadable = read.unreadable, "replayed");
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! An observer from start to end.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use flow::endpoint::Node;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+use crate::attach::{Attacher, Hook};
+use crate::btf::Btf;
+use crate::capture::Capture;
+use crate::config::{Settings, version};
+use crate::interface::{Interfaces, Selection};
+use crate::kernel_names::{NoKernel, RunningKernel};
+use crate::log::FlowLog;
+use crate::names::{Names, file};
+use crate::netns;
+use crate::pipeline::{Pipeline, PipelineOptions};
+use crate::probes::{Probes, ProbesOptions};
+use crate::replay::{self, run::replay};
+use crate::requirements;
+use crate::serve::{NodeState, ObserverServers};
+
+/// Observes and serves until a signal says to end.
+///
+/// # Errors
+/// Whatever keeps it from starting, and what is wrong with a file to replay.
+pub async fn run(settings: Settings) -> Result<()> {
+    let started = Instant::now();
+    let names = Arc::new(Names::default());
+    let _watched = match &settings.endpoints {
+        Some(path) => Some(file::watch(path, Arc::clone(&names))?),
+        None => None,
+    };
+    let log_id = uuid::Uuid::new_v4().as_u64_pair().0;
+    let budget = usize::try_from(settings.memory.as_u64()).context("--memory is more than this machine can address")?;
+    let log = Arc::new(FlowLog::new(log_id, budget));
+    let name = match &settings.node_name {
+        Some(name) => name.clone(),
+        None => nix::unistd::gethostname()
+            .context("cannot read the host's name; give --node-name")?
+            .to_string_lossy()
+            .into_owned(),
+    };
+    let interfaces = Arc::new(Interfaces::default());
+    let options = |kernel_names, netns_cookie| PipelineOptions {
+        log_id,
+        node: Node {
+            name: name.clone(),
+            labels: String::new(),
+        },
+        connections: settings.connections,
+        names: Arc::clone(&names),
+        kernel_names,
+        netns_cookie,
+    };
+    let node = |mode, counters| {
+        Arc::new(NodeState {
+            name: name.clone(),
+            version: format!("parallax {}", version()),
+            mode,
+            started,
+            log: Arc::clone(&log),
+            counters,
+            interfaces: Arc::clone(&interfaces),
+        })
+    };
+    let (stop, shutdown) = watch::channel(false);
+    tokio::spawn(async move {
+        if let Err(error) = signal().await {
+            tracing::error!("cannot wait for signals: {error}");
+        }
+        // Nobody listens any more if serving has ended by itself.
+        let _ = stop.send(true);
+    });
+
+    if let Some(path) = &settings.replay {
+        replay::format_of(path)?;
+        let servers = ObserverServers::bind(&settings.listen).await?;
+        let counters = Arc::new(RwLock::default());
+        let pipeline = Pipeline::new(options(Box::new(NoKernel), 0));
+        let (file, target, counted) = (path.clone(), Arc::clone(&log), Arc::clone(&counters));
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = replay(&file, pipeline, &target, &counted) {
+                tracing::error!("{error}");
+            }
+        });
+        tracing::info!(addresses = ?servers.addresses(), "serving a replay");
+        return Ok(servers
+            .run(node(format!("replay {}", path.display()), counters), shutdown)
+            .await?);
+    }
+
+    let missing = requirements::missing();
+    if !missing.is_empty() {
+        let reasons: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        anyhow::bail!("this machine can't be observed: {}", reasons.join("\n  and "));
+    }
+    let selection = Selection::new(&settings.interface)?;
+    let btf = Btf::from_kernel()?;
+    let servers = ObserverServers::bind(&settings.listen).await?;
+    let ring_bytes = usize::try_from(settings.ring_size.as_u64()).context("--ring-size is too large")?;
+    let (mut probes, rings) = Probes::load(&btf, ProbesOptions { ring_bytes, emit: true })?;
+    probes.attach_drops()?;
+    let probes = Arc::new(Mutex::new(probes));
+    let attacher = Attacher::start(
+        Arc::clone(&probes),
+        selection,
+        Hook::of_kernel(),
+        Arc::clone(&interfaces),
+    )
+    .await?;
+    let following = tokio::spawn(attacher.run());
+    let cookie = netns::cookie().unwrap_or_else(|error| {
+        tracing::warn!("cannot tell this network namespace from others: {error}");
+        0
+    });
+    let kernel_names = Box::new(RunningKernel::new(btf.drop_reasons()?));
+    drop(btf);
+    let pipeline = Pipeline::new(options(kernel_names, cookie));
+    let capture = Capture::start(rings, probes, Arc::clone(&interfaces), pipeline, Arc::clone(&log))
+        .context("cannot start the capture")?;
+    tracing::info!(addresses = ?servers.addresses(), interfaces = interfaces.watched().len(), "observing");
+    let served = servers
+        .run(node("kernel".to_owned(), capture.counters()), shutdown)
+        .await;
+    following.abort();
+    capture.stop();
+    tracing::info!("ended");
+    Ok(served?)
+}
+
+async fn signal() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result?,
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! Serving the log: the gRPC API on unix sockets and TCP.
+//!
+//! Each request has its own cursor into the log and its own task. A client that doesn't read stops its own task, through
+//! the flow control of HTTP/2, and nobody else's; what leaves the log meanwhile it is told as a `LostEvent`.
+
+mod flows;
+mod listen;
+mod namespaces;
+mod observer;
+mod peers;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use flow::api::FILE_DESCRIPTOR_SET;
+use flow::api::observer::observer_server::ObserverServer;
+use flow::api::peer::peer_server::PeerServer;
+use parking_lot::RwLock;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tonic::service::Routes;
+use tonic::transport::Server;
+
+use crate::capture::CaptureCounters;
+use crate::interface::Interfaces;
+use crate::log::FlowLog;
+use listen::{Accepted, Listener};
+
+pub use listen::{Listen, ListenError};
+use observer::ObserverService;
+use peers::PeerService;
+
+/// Why serving ended before it should.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address can't be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The descriptors of the API can't be read.
+    #[error("cannot offer reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// A server ended.
+    #[error("cannot go on serving: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// What the API tells about this node.
+#[derive(Debug)]
+pub struct NodeState {
+    /// `cluster/node` or `node`.
+    pub name: String,
+    /// Version of this program.
+    pub version: String,
+    /// `kernel`, or `replay` with the file.
+    pub mode: String,
+    /// When the observer started.
+    pub started: Instant,
+    /// The flows.
+    pub log: Arc<FlowLog>,
+    /// What the capture has counted.
+    pub counters: Arc<RwLock<CaptureCounters>>,
+    /// The interfaces that are observed.
+    pub interfaces: Arc<Interfaces>,
+}
+
+/// A server that has its addresses and can start.
+#[derive(Debug)]
+pub struct ObserverServers {
+    listeners: Vec<Listener>,
+}
+
+impl ObserverServers {
+    /// Takes the addresses, so that whatever is wrong with them is known before anything else starts.
+    ///
+    /// # Errors
+    /// The first address that can't be listened on.
+    pub async fn bind(addresses: &[Listen]) -> Result<Self, ServeError> {
+        let mut listeners = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            listeners.push(Listener::bind(address).await?);
+        }
+        Ok(Self { listeners })
+    }
+
+    /// Where it listens, as clients write it. A TCP port of 0 has become a real one.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<String> {
+        self.listeners.iter().map(Listener::address).collect()
+    }
+
+    /// Serves until `shutdown` becomes true; streams end then.
+    ///
+    /// # Errors
+    /// If a server can't go on.
+    pub async fn run(self, node: Arc<NodeState>, shutdown: watch::Receiver<bool>) -> Result<(), ServeError> {
+        let address = self.addresses().into_iter().next().unwrap_or_default();
+        let (health, health_service) = tonic_health::server::health_reporter();
+        health
+            .set_service_status("observer.Observer", tonic_health::ServingStatus::Serving)
+            .await;
+        let reflection =
+            || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET);
+        let mut routes = Routes::builder();
+        routes
+            .add_service(health_service)
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?)
+            .add_service(ObserverServer::new(ObserverService::new(
+                Arc::clone(&node),
+                address.clone(),
+                shutdown.clone(),
+            )))
+            .add_service(PeerServer::new(PeerService::new(node, address, shutdown.clone())));
+        let routes = routes.routes();
+
+        let mut servers = JoinSet::new();
+        for listener in self.listeners {
+            let mut shutdown = shutdown.clone();
+            let ended = async move { ended(&mut shutdown).await };
+            let router = Server::builder().add_routes(routes.clone());
+            servers.spawn(async move {
+                match listener.accepted() {
+                    Accepted::Tcp(connections) => router.serve_with_incoming_shutdown(connections, ended).await,
+                    Accepted::Unix(connections, guard) => {
+                        let result = router.serve_with_incoming_shutdown(connections, ended).await;
+                        drop(guard);
+                        result
+                    }
+                }
+            });
+        }
+        while let Some(ended) = servers.join_next().await {
+            if let Ok(result) = ended {
+                result?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits until the server ends. That the sender is gone is an end as well.
+pub(crate) async fn ended(shutdown: &mut watch::Receiver<bool>) {
+    let known = shutdown.wait_for(|ends| *ends).await.is_ok();
+    tracing::trace!(known, "serving ends");
+}
+
+/// A stream that has no more items and ends with the server, as clients that follow expect.
+pub(crate) fn open_until<T: Send + 'static>(
+    mut shutdown: watch::Receiver<bool>,
+) -> impl tokio_stream::Stream<Item = T> + Send {
+    use tokio_stream::StreamExt as _;
+    futures::FutureExt::into_stream(async move { ended(&mut shutdown).await }).filter_map(|()| None)
+}

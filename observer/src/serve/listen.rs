@@ -1,0 +1,228 @@
+//! Addresses to listen on.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use tokio::net::{TcpListener, UnixListener};
+use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+
+/// Who may connect to a unix socket: its owner and its group.
+const SOCKET_MODE: u32 = 0o660;
+
+/// An address to listen on: `unix:///path`, or `host:port` as numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// A unix socket.
+    Unix(PathBuf),
+    /// A TCP port.
+    Tcp(SocketAddr),
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() {
+                return Err("the path is missing: unix:///run/parallax/observer.sock".to_owned());
+            }
+            return Ok(Self::Unix(path.into()));
+        }
+        let address = text.strip_prefix("tcp://").unwrap_or(text);
+        address.parse().map(Self::Tcp).map_err(|_| {
+            format!("`{text}` is no address to listen on: give unix:///path, or an address and a port (127.0.0.1:4244, [::1]:4244)")
+        })
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(formatter, "unix://{}", path.display()),
+            Self::Tcp(address) => write!(formatter, "{address}"),
+        }
+    }
+}
+
+/// Why an address can't be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Somebody else does.
+    #[error("another observer{} is listening on {address}; stop it, or choose another address with --listen", process(*pid))]
+    Taken {
+        /// The address.
+        address: String,
+        /// Its process, where that is known.
+        pid: Option<i32>,
+    },
+    /// There is a file that is no socket.
+    #[error("{path} is there and is no socket; remove it, or choose another address with --listen")]
+    NotASocket {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The system refuses.
+    #[error("cannot listen on {address}: {source}")]
+    Refused {
+        /// The address.
+        address: String,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+fn process(pid: Option<i32>) -> String {
+    pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+}
+
+#[derive(Debug)]
+pub(super) enum Listener {
+    Unix(UnixListener, SocketFile),
+    Tcp(TcpListener, SocketAddr),
+}
+
+pub(super) enum Accepted {
+    Unix(UnixListenerStream, SocketFile),
+    Tcp(TcpListenerStream),
+}
+
+/// Removes the socket's file in the end.
+#[derive(Debug)]
+pub(super) struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.0) {
+            tracing::debug!("cannot remove {}: {error}", self.0.display());
+        }
+    }
+}
+
+impl Listener {
+    pub(super) async fn bind(address: &Listen) -> Result<Self, ListenError> {
+        let refused = |source| ListenError::Refused {
+            address: address.to_string(),
+            source,
+        };
+        match address {
+            Listen::Unix(path) => {
+                remove_stale(path)?;
+                if let Some(folder) = path.parent() {
+                    fs::create_dir_all(folder).map_err(refused)?;
+                }
+                let listener = UnixListener::bind(path).map_err(refused)?;
+                let file = SocketFile(path.clone());
+                fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE)).map_err(refused)?;
+                Ok(Self::Unix(listener, file))
+            }
+            Listen::Tcp(tcp) => {
+                let listener = TcpListener::bind(tcp).await.map_err(|source| match source.kind() {
+                    io::ErrorKind::AddrInUse => ListenError::Taken {
+                        address: address.to_string(),
+                        pid: None,
+                    },
+                    _ => refused(source),
+                })?;
+                let bound = listener.local_addr().map_err(refused)?;
+                Ok(Self::Tcp(listener, bound))
+            }
+        }
+    }
+
+    pub(super) fn address(&self) -> String {
+        match self {
+            Self::Unix(_, file) => Listen::Unix(file.0.clone()).to_string(),
+            Self::Tcp(_, address) => Listen::Tcp(*address).to_string(),
+        }
+    }
+
+    pub(super) fn accepted(self) -> Accepted {
+        match self {
+            Self::Unix(listener, file) => Accepted::Unix(UnixListenerStream::new(listener), file),
+            Self::Tcp(listener, _) => Accepted::Tcp(TcpListenerStream::new(listener)),
+        }
+    }
+}
+
+/// Removes the socket of an observer that could not do so itself.
+fn remove_stale(path: &Path) -> Result<(), ListenError> {
+    let address = || Listen::Unix(path.to_owned()).to_string();
+    let Ok(found) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if !found.file_type().is_socket() {
+        return Err(ListenError::NotASocket { path: path.to_owned() });
+    }
+    if let Ok(connection) = std::os::unix::net::UnixStream::connect(path) {
+        let pid = getsockopt(&connection, PeerCredentials)
+            .ok()
+            .map(|credentials| credentials.pid());
+        return Err(ListenError::Taken {
+            address: address(),
+            pid,
+        });
+    }
+    fs::remove_file(path).map_err(|source| ListenError::Refused {
+        address: address(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_written() {
+        for (text, written) in [
+            ("unix:///run/x.sock", "unix:///run/x.sock"),
+            ("unix:x.sock", "unix://x.sock"),
+            ("127.0.0.1:4244", "127.0.0.1:4244"),
+            ("tcp://[::1]:1", "[::1]:1"),
+        ] {
+            assert_eq!(text.parse::<Listen>().unwrap().to_string(), written);
+        }
+        for text in ["", "unix:", "localhost", "127.0.0.1", "127.0.0.1:70000"] {
+            assert!(text.parse::<Listen>().is_err(), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_is_taken_over_only_from_the_dead() {
+        let folder = tempfile::tempdir().unwrap();
+        let address = Listen::Unix(folder.path().join("deep/x.sock"));
+        let listener = Listener::bind(&address).await.unwrap();
+        let error = Listener::bind(&address).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("pid {}", std::process::id())), "{error}");
+        let Listener::Unix(socket, file) = listener else {
+            panic!("not a unix socket")
+        };
+        drop(socket);
+        std::mem::forget(file);
+        let again = Listener::bind(&address).await.unwrap();
+        drop(again);
+        assert!(
+            !folder.path().join("deep/x.sock").exists(),
+            "the file leaves with the listener"
+        );
+
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(matches!(
+            Listener::bind(&Listen::Unix(file)).await,
+            Err(ListenError::NotASocket { .. })
+        ));
+        let error = Listener::bind(&Listen::Unix("/proc/nonsense/x".into()))
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("unix:///proc/nonsense/x"), "{error}");
+    }
+}

@@ -1,0 +1,187 @@
+//! The service `observer.Observer`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use flow::api::Timestamp;
+use flow::api::observer::observer_server::Observer;
+use flow::api::observer::{
+    GetAgentEventsRequest, GetAgentEventsResponse, GetDebugEventsRequest, GetDebugEventsResponse, GetFlowsRequest,
+    GetFlowsResponse, GetNamespacesRequest, GetNamespacesResponse, GetNodesRequest, GetNodesResponse, Node,
+    ServerStatusRequest, ServerStatusResponse,
+};
+use flow::api::parallax::{CaptureStatus, StageLoss};
+use flow::api::relay::NodeState as ApiNodeState;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status};
+
+use super::flows::{self, FlowQuery, WAITING_RESPONSES};
+use super::namespaces;
+use super::{NodeState, open_until};
+
+/// The window of `flows_rate`.
+const RATE_SECONDS: i64 = 60;
+/// Bytes a flow takes before there are any: for telling how many the log can hold.
+const TYPICAL_FLOW_BYTES: u64 = 120;
+
+pub(super) struct ObserverService {
+    node: Arc<NodeState>,
+    address: String,
+    shutdown: watch::Receiver<bool>,
+}
+
+type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl ObserverService {
+    pub(super) fn new(node: Arc<NodeState>, address: String, shutdown: watch::Receiver<bool>) -> Self {
+        Self {
+            node,
+            address,
+            shutdown,
+        }
+    }
+
+    /// A stream without events. One that follows stays open, as a client expects.
+    fn nothing<T: Send + 'static>(&self, follow: bool) -> Responses<T> {
+        if !follow {
+            return Box::pin(tokio_stream::empty());
+        }
+        Box::pin(open_until(self.shutdown.clone()))
+    }
+
+    fn uptime_ns(&self) -> u64 {
+        u64::try_from(self.node.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// How many flows fit into the log, as flows are now.
+    fn max_flows(&self) -> u64 {
+        let state = self.node.log.state();
+        let bytes_a_flow = (state.bytes as u64)
+            .checked_div(state.rows)
+            .unwrap_or(TYPICAL_FLOW_BYTES)
+            .max(1);
+        (state.budget_bytes as u64 / bytes_a_flow).max(state.rows)
+    }
+
+    fn capture(&self) -> CaptureStatus {
+        let counters = self.node.counters.read().clone();
+        let state = self.node.log.state();
+        let lost = self.node.log.losses().sums();
+        let time = |nanos| Some(Timestamp::from_nanos(nanos));
+        CaptureStatus {
+            mode: self.node.mode.clone(),
+            interfaces: self.node.interfaces.watched(),
+            packets_seen: counters.packets_seen,
+            drops_seen: counters.drops_seen,
+            delivered: counters.delivered,
+            not_ip: counters.not_ip,
+            malformed: counters.malformed,
+            lost: lost
+                .into_iter()
+                .map(|(stage, cpu, count)| StageLoss {
+                    stage: stage.name().to_owned(),
+                    cpu,
+                    count,
+                })
+                .collect(),
+            log_bytes: state.bytes as u64,
+            log_budget_bytes: state.budget_bytes as u64,
+            connections: counters.connections,
+            connections_evicted: counters.connections_evicted,
+            oldest_flow: state.time_range.and_then(|(oldest, _)| time(oldest)),
+            newest_flow: state.time_range.and_then(|(_, newest)| time(newest)),
+            flows_evicted: state.evicted,
+        }
+    }
+}
+
+fn now_ns() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
+}
+
+#[tonic::async_trait]
+impl Observer for ObserverService {
+    type GetFlowsStream = Responses<GetFlowsResponse>;
+    type GetAgentEventsStream = Responses<GetAgentEventsResponse>;
+    type GetDebugEventsStream = Responses<GetDebugEventsResponse>;
+
+    async fn get_flows(&self, request: Request<GetFlowsRequest>) -> Result<Response<Self::GetFlowsStream>, Status> {
+        let query = FlowQuery::new(request.get_ref())?;
+        let (client, responses) = mpsc::channel(WAITING_RESPONSES);
+        let log = Arc::clone(&self.node.log);
+        tokio::spawn(flows::send(
+            query,
+            log,
+            self.node.name.clone(),
+            client,
+            self.shutdown.clone(),
+        ));
+        Ok(Response::new(Box::pin(ReceiverStream::new(responses))))
+    }
+
+    async fn get_agent_events(
+        &self,
+        request: Request<GetAgentEventsRequest>,
+    ) -> Result<Response<Self::GetAgentEventsStream>, Status> {
+        Ok(Response::new(self.nothing(request.get_ref().follow)))
+    }
+
+    async fn get_debug_events(
+        &self,
+        request: Request<GetDebugEventsRequest>,
+    ) -> Result<Response<Self::GetDebugEventsStream>, Status> {
+        Ok(Response::new(self.nothing(request.get_ref().follow)))
+    }
+
+    async fn get_nodes(&self, _: Request<GetNodesRequest>) -> Result<Response<GetNodesResponse>, Status> {
+        self.node.log.catch_up().await;
+        let state = self.node.log.state();
+        Ok(Response::new(GetNodesResponse {
+            nodes: vec![Node {
+                name: self.node.name.clone(),
+                version: self.node.version.clone(),
+                address: self.address.clone(),
+                state: ApiNodeState::NodeConnected.into(),
+                tls: None,
+                uptime_ns: self.uptime_ns(),
+                num_flows: state.rows,
+                max_flows: self.max_flows(),
+                seen_flows: state.seen,
+            }],
+        }))
+    }
+
+    async fn get_namespaces(
+        &self,
+        _: Request<GetNamespacesRequest>,
+    ) -> Result<Response<GetNamespacesResponse>, Status> {
+        self.node.log.catch_up().await;
+        Ok(Response::new(GetNamespacesResponse {
+            namespaces: namespaces::seen(&self.node.log, now_ns()),
+        }))
+    }
+
+    async fn server_status(&self, _: Request<ServerStatusRequest>) -> Result<Response<ServerStatusResponse>, Status> {
+        self.node.log.catch_up().await;
+        let state = self.node.log.state();
+        let uptime_ns = self.uptime_ns();
+        let window = (uptime_ns as f64 / 1e9).clamp(1.0, RATE_SECONDS as f64);
+        let recent = self.node.log.rows_since(now_ns() - RATE_SECONDS * 1_000_000_000);
+        Ok(Response::new(ServerStatusResponse {
+            num_flows: state.rows,
+            max_flows: self.max_flows(),
+            seen_flows: state.seen,
+            uptime_ns,
+            num_connected_nodes: Some(pbjson_types::UInt32Value { value: 1 }),
+            num_unavailable_nodes: Some(pbjson_types::UInt32Value { value: 0 }),
+            unavailable_nodes: Vec::new(),
+            version: self.node.version.clone(),
+            flows_rate: recent as f64 / window,
+            capture: Some(self.capture()),
+        }))
+    }
+}
