@@ -3,11 +3,13 @@
 //!
 //! aya reads BTF too, but keeps members and enum values to itself; the other crates for it are under the LGPL or link to C.
 
-use std::collections::HashMap;
+mod drop_reasons;
+
 use std::fs;
 use std::io;
 
 const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+const MODULES_BTF: &str = "/sys/kernel/btf";
 
 const MAGIC: u16 = 0xeb9f;
 const KIND_INT: u32 = 1;
@@ -28,6 +30,10 @@ const KIND_ENUM64: u32 = 19;
 
 /// A type refers to at most this many others in a row (typedefs, anonymous members) before we give up on it.
 const MAX_DEPTH: u32 = 16;
+
+/// At most this many members are looked at for one name. `sk_buff` has about a hundred; damaged types that contain
+/// themselves would never end.
+const MAX_MEMBERS: u32 = 100_000;
 
 /// Why the kernel's types can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +57,9 @@ pub enum BtfError {
 pub struct Btf {
     data: Vec<u8>,
     strings: usize,
+    strings_len: u32,
+    /// The first offset of a string of its own: 0, but a module's offsets go on where those of the kernel end.
+    first_string: u32,
     /// Where each type starts in `data`; the first one is number 1.
     types: Vec<u32>,
 }
@@ -82,6 +91,8 @@ impl Btf {
         let mut btf = Self {
             data,
             strings: 0,
+            strings_len: 0,
+            first_string: 0,
             types: Vec::new(),
         };
         let magic = btf.u32_at(0)? as u16;
@@ -99,6 +110,7 @@ impl Btf {
             .filter(|end| *end <= btf.data.len())
             .ok_or(BtfError::Damaged(16))?;
         btf.strings = header + strings;
+        btf.strings_len = u32::try_from(strings_len).map_err(|_| BtfError::Damaged(20))?;
         let mut at = header + types;
         while at < types_end {
             btf.types.push(u32::try_from(at).map_err(|_| BtfError::Damaged(at))?);
@@ -106,6 +118,18 @@ impl Btf {
             at += 12 + trailing_bytes(declared.kind, declared.members);
         }
         Ok(btf)
+    }
+
+    /// The types of a module, in the terms of its own: its references to types and texts of the kernel lead nowhere.
+    fn parse_module(&self, data: Vec<u8>) -> Result<Self, BtfError> {
+        let mut module = Self::parse(data)?;
+        module.first_string = self.strings_len;
+        Ok(module)
+    }
+
+    /// The types of a module that is loaded and has some.
+    fn module(&self, name: &str) -> Option<Self> {
+        self.parse_module(fs::read(format!("{MODULES_BTF}/{name}")).ok()?).ok()
     }
 
     fn u32_at(&self, at: usize) -> Result<u32, BtfError> {
@@ -133,7 +157,10 @@ impl Btf {
     }
 
     fn string(&self, offset: u32) -> &[u8] {
-        let rest = self.data.get(self.strings + offset as usize..).unwrap_or_default();
+        let own = offset
+            .checked_sub(self.first_string)
+            .map(|own| self.strings + own as usize);
+        let rest = own.and_then(|start| self.data.get(start..)).unwrap_or_default();
         let end = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
         &rest[..end]
     }
@@ -159,11 +186,12 @@ impl Btf {
             .named(structure, &[KIND_STRUCT])
             .ok_or_else(|| BtfError::NoType(structure.to_owned()))?;
         let no_member = || BtfError::NoMember(structure.to_owned(), path.to_owned());
-        let mut bits = 0;
+        let mut bits = 0_u32;
+        let mut budget = MAX_MEMBERS;
         let mut parts = path.split('.').peekable();
         while let Some(part) = parts.next() {
-            let (offset, member_type) = self.member(current, part, 0).ok_or_else(no_member)?;
-            bits += offset;
+            let (offset, member_type) = self.member(current, part, 0, &mut budget).ok_or_else(no_member)?;
+            bits = bits.checked_add(offset).ok_or_else(no_member)?;
             if parts.peek().is_some() {
                 current = self.resolve(member_type).ok_or_else(no_member)?;
             }
@@ -172,11 +200,12 @@ impl Btf {
     }
 
     /// Offset in bits and type of a member.
-    fn member(&self, structure: Type, name: &str, depth: u32) -> Option<(u32, u32)> {
+    fn member(&self, structure: Type, name: &str, depth: u32, budget: &mut u32) -> Option<(u32, u32)> {
         if depth > MAX_DEPTH || !matches!(structure.kind, KIND_STRUCT | KIND_UNION) {
             return None;
         }
         (0..structure.members).find_map(|index| {
+            *budget = budget.checked_sub(1)?;
             let at = structure.at + 12 + index * 12;
             let member_name = self.string(self.u32_at(at).ok()?);
             let member_type = self.u32_at(at + 4).ok()?;
@@ -189,8 +218,8 @@ impl Btf {
             if !member_name.is_empty() {
                 return None;
             }
-            let (inner, inner_type) = self.member(self.resolve(member_type)?, name, depth + 1)?;
-            Some((offset + inner, inner_type))
+            let (inner, inner_type) = self.member(self.resolve(member_type)?, name, depth + 1, budget)?;
+            Some((offset.checked_add(inner)?, inner_type))
         })
     }
 
@@ -227,42 +256,6 @@ impl Btf {
             })
             .collect()
     }
-
-    /// The names of this kernel's drop reasons by their raw number, without the prefixes that all of one kind share.
-    /// Subsystems have their number in the upper 16 bits of a reason (include/net/dropreason.h).
-    ///
-    /// # Errors
-    /// If the kernel has no drop reasons (before 5.17).
-    pub fn drop_reasons(&self) -> Result<HashMap<u32, String>, BtfError> {
-        let mut reasons = HashMap::new();
-        for (name, value) in self.enum_values("skb_drop_reason")? {
-            let name = name
-                .strip_prefix("SKB_DROP_REASON_")
-                .or_else(|| name.strip_prefix("SKB_"))
-                .unwrap_or(&name);
-            if let Ok(value) = u32::try_from(value)
-                && !name.starts_with("SUBSYS_")
-                && name != "MAX"
-            {
-                reasons.insert(value, name.to_owned());
-            }
-        }
-        for (of_subsystem, prefixes) in [
-            ("mac80211_drop_reason", ["RX_DROP_", "___RX_DROP_"]),
-            ("ovs_drop_reason", ["OVS_DROP_", "__OVS_DROP_"]),
-        ] {
-            // The modules' own types are in other files; a kernel without the subsystem has none.
-            for (name, value) in self.enum_values(of_subsystem).unwrap_or_default() {
-                let own = prefixes.iter().find_map(|prefix| name.strip_prefix(prefix));
-                if let (Ok(value), Some(_)) = (u32::try_from(value), own)
-                    && value > 0xffff
-                {
-                    reasons.insert(value, name.trim_start_matches('_').to_owned());
-                }
-            }
-        }
-        Ok(reasons)
-    }
 }
 
 fn trailing_bytes(kind: u32, members: usize) -> usize {
@@ -296,20 +289,96 @@ mod tests {
             Err(BtfError::NoMember(..))
         ));
         assert!(matches!(btf.member_offset("nonsense", "x"), Err(BtfError::NoType(_))));
-        let reasons = btf.drop_reasons().unwrap();
-        assert!(reasons.values().any(|name| name == "NO_SOCKET"), "{reasons:?}");
-        assert!(reasons.values().any(|name| name == "NETFILTER_DROP"), "{reasons:?}");
+    }
+
+    /// BTF of these types (each a list of 32-bit words) and texts.
+    pub(super) fn bytes(types: &[Vec<u32>], strings: &[u8]) -> Vec<u8> {
+        let types: Vec<u8> = types.concat().iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let (types_len, strings_len) = (types.len() as u32, strings.len() as u32);
+        let magic = [MAGIC.to_ne_bytes(), [1, 0]].concat();
+        let lengths = [24, 0, types_len, types_len, strings_len]
+            .map(u32::to_ne_bytes)
+            .concat();
+        [magic, lengths, types, strings.to_vec()].concat()
+    }
+
+    fn info(kind: u32, members: u32) -> u32 {
+        kind << 24 | members
+    }
+
+    #[test]
+    fn members_are_found_through_anonymous_structures_and_typedefs() {
+        let types = [
+            vec![9, info(KIND_INT, 0), 4, 32],
+            // struct outer { int; inner_t at 8 bytes, without a name }
+            vec![1, info(KIND_STRUCT, 2), 16, 9, 1, 0, 0, 3, 64],
+            vec![0, info(KIND_TYPEDEF, 0), 4],
+            vec![0, info(KIND_UNION, 1), 8, 13, 2, 32],
+        ];
+        let btf = Btf::parse(bytes(&types, b"\0sk_buff\0int\0head\0")).unwrap();
+        assert_eq!(btf.member_offset("sk_buff", "int").unwrap(), 0);
+        assert_eq!(btf.member_offset("sk_buff", "head").unwrap(), 12);
+        assert_eq!(btf.member_offset("sk_buff", "head.int").unwrap(), 12);
+        assert_eq!(btf.member_offset("sk_buff", "head.head").unwrap(), 24);
+        assert!(btf.member_offset("sk_buff", "int.head").is_err());
+        assert!(matches!(
+            Btf::parse(bytes(&types, b"")[..60].to_vec()),
+            Err(BtfError::Damaged(_))
+        ));
+    }
+
+    #[test]
+    fn a_structure_that_contains_itself_ends() {
+        let strings = b"\0sk_buff\0head\0";
+        // Ten members without a name, each of which is the structure again: 10^16 places to look at.
+        let mut nested = vec![1, info(KIND_STRUCT, 10), 8];
+        nested.extend([0, 1, 0].repeat(10));
+        assert!(
+            Btf::parse(bytes(&[nested], strings))
+                .unwrap()
+                .member_offset("sk_buff", "head")
+                .is_err()
+        );
+        let far = vec![1, info(KIND_STRUCT, 1), 8, 9, 1, u32::MAX - 7];
+        let far = Btf::parse(bytes(&[far], strings)).unwrap();
+        assert_eq!(far.member_offset("sk_buff", "head").unwrap(), (u32::MAX - 7) / 8);
+        assert!(far.member_offset("sk_buff", "head.head").is_err());
+    }
+
+    /// Mostly structures called `sk_buff` with members `head`, of each other and of themselves, anywhere.
+    fn any_types() -> impl Strategy<Value = Vec<Vec<u32>>> {
+        let name = || prop_oneof![Just(0_u32), Just(1), Just(9), 0..15_u32];
+        let kind = prop_oneof![Just(KIND_STRUCT), Just(KIND_UNION), Just(KIND_TYPEDEF), 1..20_u32];
+        let member = (name(), 0..8_u32, prop_oneof![0..1000_u32, any::<u32>()]);
+        let aggregate = (
+            name(),
+            kind,
+            any::<bool>(),
+            0..8_u32,
+            prop::collection::vec(member, 0..12),
+        );
+        let with_members = aggregate.prop_map(|(name, kind, flag, size_or_type, members)| {
+            let info = info(kind, members.len() as u32) | u32::from(flag) << 31;
+            let members = members.into_iter().flat_map(|(name, of, offset)| [name, of, offset]);
+            [name, info, size_or_type].into_iter().chain(members).collect()
+        });
+        prop::collection::vec(with_members, 0..8)
     }
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused(mut bytes in proptest::collection::vec(any::<u8>(), 24..200), types in 0..100_u32) {
+        fn any_types_are_read_or_refused(types in any_types(), cut in 0..400_usize) {
+            let mut bytes = bytes(&types, b"\0sk_buff\0head\0");
+            bytes.truncate(bytes.len().saturating_sub(cut.saturating_sub(200)));
+            if let Ok(btf) = Btf::parse(bytes) {
+                let _ = btf.member_offset("sk_buff", "head.head");
+                let _ = btf.enum_values("sk_buff");
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(mut bytes in prop::collection::vec(any::<u8>(), 2..200)) {
             bytes[..2].copy_from_slice(&MAGIC.to_ne_bytes());
-            bytes[4..8].copy_from_slice(&24_u32.to_ne_bytes());
-            bytes[8..12].copy_from_slice(&0_u32.to_ne_bytes());
-            bytes[12..16].copy_from_slice(&types.to_ne_bytes());
-            bytes[16..20].copy_from_slice(&types.to_ne_bytes());
-            bytes[20..24].copy_from_slice(&8_u32.to_ne_bytes());
             if let Ok(btf) = Btf::parse(bytes) {
                 prop_assert!(btf.member_offset("sk_buff", "head").is_err());
             }
