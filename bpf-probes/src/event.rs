@@ -16,7 +16,7 @@ pub const KIND_PACKET_WITH_BYTES: u8 = 3;
 pub const DIRECTION_INGRESS: u8 = 1;
 /// The packet left through the interface.
 pub const DIRECTION_EGRESS: u8 = 2;
-/// The direction is not known (drops).
+/// The direction is not known.
 pub const DIRECTION_UNKNOWN: u8 = 0;
 
 /// [`PacketHeaders::tunnel`]: not inside a tunnel.

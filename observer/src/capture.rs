@@ -23,6 +23,9 @@ const QUIET_INTERVAL: Duration = Duration::from_millis(10);
 /// How often clock, names and counters are looked at.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How old counters may be when somebody looks.
+const COUNT_INTERVAL: Duration = Duration::from_millis(100);
+
 /// What the capture has counted. Every packet that the programs saw was delivered, is in the ring, was lost, or wasn't
 /// IP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,6 +79,7 @@ impl Capture {
             log,
             clock: ClockOffset::new(measure_offset()?),
             last_upkeep: Instant::now(),
+            last_count: Instant::now(),
             snapshot_end: 0,
             last_read_ns: now_ns(),
             last_upkeep_ns: now_ns(),
@@ -119,6 +123,7 @@ struct Reader {
     log: Arc<FlowLog>,
     clock: ClockOffset,
     last_upkeep: Instant,
+    last_count: Instant,
     /// Number after that of the last row that a snapshot showed.
     snapshot_end: u64,
     last_read_ns: i64,
@@ -193,6 +198,10 @@ impl Reader {
                 self.pipeline.snapshot()
             };
             self.snapshot_end = end;
+            // Whoever asks for the newest rows sees counters that go with them.
+            if self.last_count.elapsed() >= COUNT_INTERVAL {
+                self.count();
+            }
             self.log.publish_tail(tail);
         }
     }
@@ -205,6 +214,12 @@ impl Reader {
         self.last_upkeep = Instant::now();
         self.pipeline.set_clock_offset(self.clock.offset_ns());
         self.pipeline.refresh_names(local_addresses());
+        self.count();
+    }
+
+    /// Reads what the programs have counted.
+    fn count(&mut self) {
+        self.last_count = Instant::now();
         let counted = self.probes.lock().counters();
         match counted {
             Ok(sources) => {

@@ -3,7 +3,9 @@
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_probe_read_kernel_buf};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
-use bpf_probes::event::{DIRECTION_UNKNOWN, FullEvent, KIND_DROP, Outer, SOURCE_DROP, SourceCounters, TUNNEL_NONE};
+use bpf_probes::event::{
+    DIRECTION_EGRESS, DIRECTION_INGRESS, FullEvent, KIND_DROP, Outer, SOURCE_DROP, SourceCounters, TUNNEL_NONE,
+};
 use bpf_probes::parse::{Link, Rejected, SNAPLEN, parse};
 
 use super::{counters, emits, global, offsets, scratch, send};
@@ -104,18 +106,24 @@ fn observe(context: &RawTracePointContext, counters: &mut SourceCounters) -> Opt
     let socket: u64 = read(skb, &offsets.skb_sk);
     let device: u64 = read(skb, &offsets.skb_dev);
     // While a packet waits in a socket's queue its `dev` is used for other things: an address that can't be read gives 0.
+    let came_in: u32 = read(skb, &offsets.skb_iif);
     let mut ifindex: u32 = read(device, &offsets.dev_ifindex);
     let mut net: u64 = read(device, &offsets.dev_net);
     if net == 0 {
         net = read(socket, &offsets.sock_net);
-        ifindex = read(skb, &offsets.skb_iif);
+        ifindex = came_in;
     }
     event.time_ns = unsafe_time();
     event.ifindex = ifindex;
     event.length = read(skb, &offsets.skb_len);
     event.segments = 1;
     event.kind = KIND_DROP;
-    event.direction = DIRECTION_UNKNOWN;
+    // A packet that was made here, and not received, never came in through an interface.
+    event.direction = if came_in != 0 {
+        DIRECTION_INGRESS
+    } else {
+        DIRECTION_EGRESS
+    };
     event.cgroup_id = cgroup(socket);
     let drop = &mut scratch.record.drop;
     drop.location = context.arg(1);

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use bpf_probes::event::{DIRECTION_EGRESS, DIRECTION_INGRESS, SOURCE_EGRESS, SOURCE_INGRESS};
 use flow::api::flow::LostEventSource;
 use flow::api::observer::export_event::ResponseTypes;
 use flow::from_api::FlowReader;
@@ -51,28 +50,25 @@ fn packets(
     log: &FlowLog,
     counters: &Arc<RwLock<CaptureCounters>>,
 ) -> Result<(), ReplayError> {
-    let mut by_direction = [0_u64; 2];
-    let read = read_packets(path, |packet| {
-        match packet.event.direction {
-            DIRECTION_EGRESS => by_direction[SOURCE_EGRESS as usize] += 1,
-            DIRECTION_INGRESS => by_direction[SOURCE_INGRESS as usize] += 1,
-            _ => {}
-        }
+    let mut counted = CaptureCounters::default();
+    let result = read_packets(path, |packet| {
+        counted.delivered += 1;
         pipeline.packet(packet);
         if pipeline.has_sealed() {
             publish_sealed(pipeline, log);
         }
-    })?;
-    *counters.write() = CaptureCounters {
-        packets_seen: read.packets,
-        delivered: by_direction.iter().sum(),
-        not_ip: read.not_ip,
-        connections: pipeline.connections().len() as u64,
-        connections_evicted: pipeline.connections().evicted(),
-        ..CaptureCounters::default()
-    };
-    tracing::info!(path = %path.display(), packets = read.packets, not_ip = read.not_ip, "replayed");
-    Ok(())
+    });
+    // A damaged file has delivered what came before the damage.
+    counted.packets_seen = counted.delivered;
+    if let Ok(read) = &result {
+        counted.packets_seen = read.packets;
+        counted.not_ip = read.not_ip;
+        tracing::info!(path = %path.display(), packets = read.packets, not_ip = read.not_ip, "replayed");
+    }
+    counted.connections = pipeline.connections().len() as u64;
+    counted.connections_evicted = pipeline.connections().evicted();
+    *counters.write() = counted;
+    result.map(drop)
 }
 
 fn flows(path: &Path, pipeline: &mut Pipeline, log: &FlowLog) -> Result<(), ReplayError> {
