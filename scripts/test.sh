@@ -18,7 +18,19 @@ if [ "$(id -u)" -eq 0 ]; then
   mount_if_missing bpf /sys/fs/bpf
 fi
 
-cargo test --workspace --locked "$@"
+# `--show-output` keeps the reason of a test that had to skip itself visible; what was skipped is repeated at the end.
+mkdir -p target
+log=target/test.log
+if [ $# -gt 0 ]; then
+  cargo test --workspace --locked "$@" 2>&1 | tee "$log"
+else
+  cargo test --workspace --locked -- --show-output 2>&1 | tee "$log"
+fi
+
+echo
+echo 'test: skipped here:'
+grep -o 'skipped: .*' "$log" | sort | uniq -c || echo '      nothing'
+awk '/^test result:/ { passed += $4; failed += $6 } END { printf "%d passed, %d failed\n", passed, failed }' "$log"
 
 if [ "$(id -u)" -ne 0 ]; then
   echo

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use arrow_array::types::{UInt8Type, UInt16Type};
+use arrow_array::types::{UInt8Type, UInt16Type, UInt64Type};
 use flow::batch::FlowBatch;
 use flow::record::from_stored;
 use flow::schema::Column;
@@ -123,41 +123,51 @@ fn an_interface_without_ethernet_is_read_from_its_ip_header() {
         return;
     }
     let playground = Playground::new();
-    let mut made = true;
-    for (namespace, last) in [(&playground.node, 1), (&playground.pod, 2)] {
-        let (local, remote) = (format!("10.99.0.{last}"), format!("10.99.0.{}", 3 - last));
-        made &= try_ip(&[
-            "-n", namespace, "link", "add", "tun9", "type", "ipip", "local", &local, "remote", &remote,
-        ]) || try_ip(&[
-            "-n", namespace, "link", "add", "tun9", "type", "gre", "local", &local, "remote", &remote,
+    // Some kernels have one of these, some have others; each has packets that start with an IP header.
+    let add = |kind: &[&str]| {
+        let mut arguments = vec!["-n", &playground.node];
+        arguments.extend(kind);
+        try_ip(&arguments)
+    };
+    let made = add(&["tuntap", "add", "dev", "tun9", "mode", "tun"])
+        || add(&["link", "add", "tun9", "type", "wireguard"])
+        || add(&[
+            "link",
+            "add",
+            "tun9",
+            "type",
+            "ipip",
+            "local",
+            "10.99.0.1",
+            "remote",
+            "10.99.0.2",
+        ])
+        || add(&[
+            "link",
+            "add",
+            "tun9",
+            "type",
+            "gre",
+            "local",
+            "10.99.0.1",
+            "remote",
+            "10.99.0.2",
         ]);
-        if made {
-            ip(&[
-                "-n",
-                namespace,
-                "addr",
-                "add",
-                &format!("10.94.0.{last}/24"),
-                "dev",
-                "tun9",
-            ]);
-            ip(&["-n", namespace, "link", "set", "tun9", "up"]);
-        }
-    }
     if !made {
-        return println!("skipped: this kernel has neither ipip nor gre tunnels");
+        return println!("skipped: this kernel has no tun, wireguard, ipip or gre interfaces");
     }
+    ip(&["-n", &playground.node, "addr", "add", "10.94.0.1/24", "dev", "tun9"]);
+    ip(&["-n", &playground.node, "link", "set", "tun9", "up"]);
     let mut running = Running::start(&playground, Hook::of_kernel(), RING);
     send_udp(&playground.node, "10.94.0.1:0", "10.94.0.2:1094", 1);
     let found = running.wait_for(|batch, row| {
         port(batch, row) == Some(1094) && batch.text_at(Column::InterfaceName, row) == Some("tun9")
     });
-    let (batch, row) = found.expect("the packet is seen on the tunnel's own interface");
+    let (batch, row) = found.expect("the packet is seen on the interface without Ethernet");
     assert_eq!(
         batch.address(Column::DestinationIp, row).map(from_stored),
         Some("10.94.0.2".parse().unwrap())
     );
-    assert_eq!(byte(&batch, Column::ObservationPoint, row), Some(4), "to the overlay");
     running.stop();
 }
 
@@ -243,4 +253,44 @@ fn filters_of_clsact_work_too_and_leave_with_the_observer() {
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&filters.stdout), "", "no filter stays");
+}
+
+#[test]
+fn filters_that_a_killed_observer_left_behind_are_removed_at_the_next_start() {
+    if !available() {
+        return;
+    }
+    let playground = Playground::new();
+    let filters = || {
+        let output = std::process::Command::new("tc")
+            .args(["-n", &playground.node, "filter", "show", "dev", "vpod", "egress"])
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&output.stdout).matches("direct-action").count()
+    };
+    playground::attach_and_forget(&playground.node, Hook::Clsact);
+    assert_eq!(filters(), 1, "as after kill -9");
+    let mut running = Running::start(&playground, Hook::Clsact, RING);
+    assert_eq!(filters(), 1, "the new one, and not the old one");
+    running.stop();
+    assert_eq!(filters(), 0);
+}
+
+#[test]
+fn the_sender_of_a_packet_is_known_by_its_cgroup() {
+    if !available() {
+        return;
+    }
+    let playground = Playground::new();
+    let mut running = Running::start(&playground, Hook::of_kernel(), RING);
+    send_udp(&playground.node, "10.99.0.1:0", "10.99.0.2:1010", 1);
+    let (batch, row) = running
+        .wait_for(|batch, row| port(batch, row) == Some(1010) && byte(batch, Column::Verdict, row) == Some(1))
+        .expect("the packet is seen");
+    let cgroup = batch.number::<UInt64Type>(Column::CgroupId, row);
+    running.stop();
+    match std::fs::metadata("/sys/fs/cgroup/cgroup.controllers") {
+        Ok(_) => assert!(cgroup.is_some_and(|cgroup| cgroup > 0), "{cgroup:?}"),
+        Err(_) => println!("skipped: no unified cgroup hierarchy here, the kernel said {cgroup:?}"),
+    }
 }

@@ -131,6 +131,31 @@ pub fn within<T: Send + 'static>(namespace: &str, work: impl FnOnce() -> T + Sen
     })
 }
 
+/// Attaches in a namespace and leaves everything attached, as a process does that is killed.
+pub fn attach_and_forget(namespace: &str, hook: Hook) {
+    within(namespace, move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let btf = Btf::from_kernel().unwrap();
+        let (probes, rings) = Probes::load(
+            &btf,
+            ProbesOptions {
+                ring_bytes: 1 << 16,
+                emit: true,
+            },
+        )
+        .unwrap();
+        let probes = Arc::new(Mutex::new(probes));
+        let start = Attacher::start(Arc::clone(&probes), Selection::new(&[]).unwrap(), hook, Arc::default());
+        let attacher = runtime.block_on(start).unwrap();
+        std::mem::forget((attacher, probes, rings));
+    })
+    .join()
+    .unwrap();
+}
+
 /// A capture on the node of a playground.
 pub struct Running {
     pub log: Arc<FlowLog>,
