@@ -16,7 +16,7 @@ use crate::interface::Interfaces;
 use crate::log::{FlowLog, Loss, Stage};
 use crate::pipeline::Pipeline;
 use crate::probes::Probes;
-use crate::ring::{PerfRings, Record};
+use crate::ring::{Record, Rings};
 
 /// How long a packet may lie in a ring on a quiet network before it is read.
 const QUIET_INTERVAL: Duration = Duration::from_millis(10);
@@ -62,7 +62,7 @@ impl Capture {
     /// # Errors
     /// If the system gives no thread, or has no clock.
     pub fn start(
-        rings: PerfRings,
+        rings: Rings,
         probes: Arc<Mutex<Probes>>,
         interfaces: Arc<Interfaces>,
         pipeline: Pipeline,
@@ -115,7 +115,7 @@ impl Capture {
 }
 
 struct Reader {
-    rings: PerfRings,
+    rings: Rings,
     probes: Arc<Mutex<Probes>>,
     interfaces: Arc<Interfaces>,
     interfaces_seen: u64,

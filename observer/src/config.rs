@@ -11,6 +11,7 @@ use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parse
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::probes::RingKind;
 use crate::serve::Listen;
 
 const EXAMPLES: &str = "\
@@ -96,7 +97,11 @@ pub struct Settings {
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=16_777_216))]
     pub connections: usize,
 
-    /// Ring between kernel and observer, for each CPU; a power of two
+    /// Way out of the kernel: a perf ring for each CPU, or one BPF ring buffer
+    #[arg(long, value_name = "KIND", env = "PARALLAX_OBSERVER_RING", default_value = "perf")]
+    pub ring: RingKind,
+
+    /// Size of a ring (for each CPU if they are perf rings); a power of two
     #[arg(
         long,
         value_name = "SIZE",

@@ -3,13 +3,13 @@
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
-use aya::maps::{Map, MapError, PerCpuArray};
+use aya::maps::{Map, MapError, PerCpuArray, RingBuf};
 use aya::programs::{ProgramError, RawTracePoint, SchedClassifier};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use bpf_probes::event::{KernelOffsets, SOURCES, SourceCounters};
 
 use crate::btf::{Btf, BtfError};
-use crate::ring::{PerfRings, RingError};
+use crate::ring::{PerfRings, RingError, Rings};
 
 #[cfg(feature = "probes")]
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probes.o"));
@@ -65,11 +65,24 @@ fn refusal(error: &ProgramError) -> String {
     }
 }
 
+/// The ways out of the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RingKind {
+    /// A perf ring for each CPU, with a watermark.
+    #[default]
+    Perf,
+    /// One BPF ring buffer for all CPUs: cheaper for the packet, a little more work while nothing happens.
+    Bpf,
+}
+
 /// How to load the programs.
 #[derive(Clone, Copy, Debug)]
 pub struct ProbesOptions {
-    /// Bytes of each CPU's ring; a power of two, at least a page.
+    /// Bytes of each CPU's ring, or of the one ring buffer; a power of two, at least a page.
     pub ring_bytes: usize,
+    /// What kind of ring.
+    pub ring: RingKind,
     /// `false`: the programs only count, which is the base line of what they cost.
     pub emit: bool,
 }
@@ -78,6 +91,7 @@ impl Default for ProbesOptions {
     fn default() -> Self {
         Self {
             ring_bytes: 8 << 20,
+            ring: RingKind::Perf,
             emit: true,
         }
     }
@@ -95,17 +109,36 @@ impl Probes {
     /// # Errors
     /// If a requirement is missing or the kernel refuses a program.
     #[cfg(feature = "probes")]
-    pub fn load(btf: &Btf, options: ProbesOptions) -> Result<(Self, PerfRings), ProbesError> {
+    pub fn load(btf: &Btf, options: ProbesOptions) -> Result<(Self, Rings), ProbesError> {
         let offsets = kernel_offsets(btf)?.words();
         let emit = u32::from(options.emit);
-        let mut ebpf = EbpfLoader::new()
+        let use_bpf_ring = u32::from(options.ring == RingKind::Bpf);
+        let mut loader = EbpfLoader::new();
+        loader
             .override_global("OFFSETS", &offsets, true)
             .override_global("EMIT", &emit, true)
-            .load(OBJECT)?;
-        let Some(Map::PerfEventArray(events)) = ebpf.take_map("EVENTS") else {
-            return Err(ProbesError::Missing("EVENTS".to_owned()));
+            .override_global("USE_BPF_RING", &use_bpf_ring, true);
+        if options.ring == RingKind::Bpf {
+            let bytes = u32::try_from(options.ring_bytes)
+                .ok()
+                .filter(|bytes| bytes.is_power_of_two() && *bytes >= 4096);
+            loader.map_max_entries("RING", bytes.ok_or(RingError::Size(options.ring_bytes))?);
+        }
+        let mut ebpf = loader.load(OBJECT)?;
+        let rings = match options.ring {
+            RingKind::Perf => {
+                let Some(Map::PerfEventArray(events)) = ebpf.take_map("EVENTS") else {
+                    return Err(ProbesError::Missing("EVENTS".to_owned()));
+                };
+                Rings::Perf(PerfRings::open(events, options.ring_bytes)?)
+            }
+            RingKind::Bpf => {
+                let ring = ebpf
+                    .take_map("RING")
+                    .ok_or_else(|| ProbesError::Missing("RING".to_owned()))?;
+                Rings::Bpf(RingBuf::try_from(ring).map_err(|source| ProbesError::Map { name: "RING", source })?)
+            }
         };
-        let rings = PerfRings::open(events, options.ring_bytes)?;
         let counters = ebpf
             .take_map("COUNTERS")
             .ok_or_else(|| ProbesError::Missing("COUNTERS".to_owned()))?;
@@ -134,7 +167,7 @@ impl Probes {
     /// # Errors
     /// Always.
     #[cfg(not(feature = "probes"))]
-    pub fn load(_: &Btf, _: ProbesOptions) -> Result<(Self, PerfRings), ProbesError> {
+    pub fn load(_: &Btf, _: ProbesOptions) -> Result<(Self, Rings), ProbesError> {
         Err(ProbesError::NotBuilt)
     }
 

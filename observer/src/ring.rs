@@ -1,8 +1,9 @@
-//! The perf rings: one a CPU, filled by the programs, read by one thread.
+//! The rings: filled by the programs, read by one thread. Either a perf ring for each CPU, or one BPF ring buffer for all.
 //!
 //! A wake-up for each event costs the packet's sender 9 µs, so the rings are opened with a watermark: the kernel wakes the
 //! reader when a good part of a ring is full, and the reader looks by itself every few milliseconds, so that a quiet
-//! network shows its packets at once. The records are read in place.
+//! network shows its packets at once. The ring buffer is cheaper to write to and wakes nobody; its reader only looks.
+//! The records are read in place.
 
 mod mapping;
 mod records;
@@ -11,7 +12,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use aya::maps::MapData;
+use aya::maps::{MapData, RingBuf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use mapping::Mapping;
@@ -50,6 +51,64 @@ pub enum RingError {
         reason: records::Damage,
     },
 }
+
+/// How often the ring buffer is looked at: nobody says when something is in it.
+const BPF_RING_INTERVAL: Duration = Duration::from_millis(2);
+
+/// The way of events from the programs to the reader.
+pub enum Rings {
+    /// A perf ring for each CPU.
+    Perf(PerfRings),
+    /// One ring buffer for all.
+    Bpf(RingBuf<MapData>),
+}
+
+impl std::fmt::Debug for Rings {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Perf(rings) => rings.fmt(formatter),
+            Self::Bpf(_) => formatter.write_str("RingBuf"),
+        }
+    }
+}
+
+impl Rings {
+    /// Waits until there is a good part of a ring to read, or for `timeout`.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn wait(&self, timeout: Duration) -> Result<(), RingError> {
+        match self {
+            Self::Perf(rings) => rings.wait(timeout),
+            Self::Bpf(_) => {
+                std::thread::sleep(timeout.min(BPF_RING_INTERVAL));
+                Ok(())
+            }
+        }
+    }
+
+    /// Calls `record` with everything that is in the rings now. The number is that of the CPU; 0 for the ring buffer,
+    /// which doesn't tell.
+    ///
+    /// # Errors
+    /// If a ring is damaged: what is in it is skipped, the others are read.
+    pub fn drain(&mut self, mut record: impl FnMut(u32, Record<'_>)) -> Result<(), RingError> {
+        match self {
+            Self::Perf(rings) => rings.drain(record).map(drop),
+            Self::Bpf(ring) => {
+                // A flood must not keep the reader here for ever: other things wait to be done.
+                for _ in 0..BPF_RING_BATCH {
+                    let Some(item) = ring.next() else { break };
+                    record(0, Record::Sample(&item));
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Records of the ring buffer that are read in one go.
+const BPF_RING_BATCH: usize = 1 << 16;
 
 /// The rings of all CPUs that are online.
 #[derive(Debug)]

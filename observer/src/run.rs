@@ -102,7 +102,14 @@ pub async fn run(settings: Settings) -> Result<()> {
     let btf = Btf::from_kernel()?;
     let servers = ObserverServers::bind(&settings.listen).await?;
     let ring_bytes = usize::try_from(settings.ring_size.as_u64()).context("--ring-size is too large")?;
-    let (mut probes, rings) = Probes::load(&btf, ProbesOptions { ring_bytes, emit: true })?;
+    let (mut probes, rings) = Probes::load(
+        &btf,
+        ProbesOptions {
+            ring_bytes,
+            ring: settings.ring,
+            ..ProbesOptions::default()
+        },
+    )?;
     probes.attach_drops()?;
     let probes = Arc::new(Mutex::new(probes));
     let attacher = Attacher::start(

@@ -13,6 +13,7 @@ use flow::batch::FlowBatch;
 use flow::record::from_stored;
 use flow::schema::Column;
 use observer::attach::Hook;
+use observer::probes::{ProbesOptions, RingKind};
 use playground::{Playground, Running, available, ip, run_in, try_ip, within};
 
 const RING: usize = 1 << 20;
@@ -218,9 +219,20 @@ fn what_the_kernel_saw_is_in_the_log_or_counted() {
     if !available() {
         return;
     }
+    for ring in [RingKind::Perf, RingKind::Bpf] {
+        nothing_is_lost_uncounted(ring);
+    }
+}
+
+fn nothing_is_lost_uncounted(ring: RingKind) {
     let playground = Playground::new();
     // A ring of two pages overflows.
-    let mut running = Running::start(&playground, Hook::of_kernel(), 1 << 13);
+    let options = ProbesOptions {
+        ring_bytes: 1 << 13,
+        ring,
+        ..ProbesOptions::default()
+    };
+    let mut running = Running::start_with(&playground, Hook::of_kernel(), options);
     send_udp(&playground.node, "10.99.0.1:0", "10.99.0.2:9", 20_000);
     let counters = running.stop();
     let seen = counters.packets_seen + counters.drops_seen;

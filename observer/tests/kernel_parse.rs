@@ -11,7 +11,7 @@ use etherparse::{PacketBuilder, VlanId};
 use observer::btf::Btf;
 use observer::decode::decode;
 use observer::probes::{Probes, ProbesOptions};
-use observer::ring::{PerfRings, Record};
+use observer::ring::{Record, Rings};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -63,7 +63,7 @@ fn test_run(program: i32, frame: &[u8]) -> io::Result<i32> {
 
 struct Kernel {
     probes: Probes,
-    rings: PerfRings,
+    rings: Rings,
     program: i32,
 }
 
@@ -81,7 +81,7 @@ impl Kernel {
             &btf,
             ProbesOptions {
                 ring_bytes: 1 << 20,
-                emit: true,
+                ..ProbesOptions::default()
             },
         )
         .unwrap();

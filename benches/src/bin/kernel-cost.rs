@@ -14,7 +14,7 @@ use clap::Parser;
 use observer::attach::{Attacher, Hook};
 use observer::btf::Btf;
 use observer::interface::{Interfaces, Selection};
-use observer::probes::{Probes, ProbesOptions};
+use observer::probes::{Probes, ProbesOptions, RingKind};
 use observer::ring::Record;
 use parking_lot::Mutex;
 
@@ -67,10 +67,19 @@ fn main() -> anyhow::Result<()> {
         "way (egress program)", "ns/packet", "packets", "lost", "ratio"
     );
     for _ in 0..arguments.rounds {
-        let empty = measure(false, 8 << 20, arguments.seconds)?;
+        let all = ProbesOptions::default();
+        let empty = measure(ProbesOptions { emit: false, ..all }, arguments.seconds)?;
         print("only counts", &empty, &empty);
-        let perf = measure(true, 8 << 20, arguments.seconds)?;
+        let perf = measure(all, arguments.seconds)?;
         print("perf ring, 1 MiB watermark", &perf, &empty);
+        let bpf = measure(
+            ProbesOptions {
+                ring: RingKind::Bpf,
+                ..all
+            },
+            arguments.seconds,
+        )?;
+        print("BPF ring buffer, no wake-up", &bpf, &empty);
     }
     Ok(())
 }
@@ -85,7 +94,7 @@ fn print(way: &str, cost: &Cost, empty: &Cost) {
     );
 }
 
-fn measure(emit: bool, ring_bytes: usize, seconds: u64) -> anyhow::Result<Cost> {
+fn measure(options: ProbesOptions, seconds: u64) -> anyhow::Result<Cost> {
     let pair = Pair::new()?;
     let stop = Arc::new(AtomicBool::new(false));
 
@@ -103,7 +112,7 @@ fn measure(emit: bool, ring_bytes: usize, seconds: u64) -> anyhow::Result<Cost> 
 
     let observing = within(&pair.sender, move || {
         let btf = Btf::from_kernel()?;
-        let (probes, mut rings) = Probes::load(&btf, ProbesOptions { ring_bytes, emit })?;
+        let (probes, mut rings) = Probes::load(&btf, options)?;
         let probes = Arc::new(Mutex::new(probes));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let interfaces = Arc::new(Interfaces::default());

@@ -10,11 +10,8 @@ use bpf_probes::event::{
 };
 use bpf_probes::parse::{Link, Rejected, SNAPLEN, parse};
 
-use super::{counters, emits, scratch, send};
+use super::{LONG_BYTES, counters, emits, scratch, send, send_with_bytes, uses_bpf_ring};
 
-/// DNS messages are copied up to this length, headers included: what fits a classic 512-byte message behind VLAN, IPv6
-/// and UDP headers (RFC 1035, section 4.2.1), and most EDNS answers.
-const DNS_BYTES: u32 = 640;
 const PORT_DNS: u16 = 53;
 const PROTOCOL_UDP: u8 = 17;
 
@@ -116,7 +113,10 @@ fn observe(context: &TcContext, link: Link, direction: u8) -> Option<()> {
     } else {
         if is_dns(&event.headers) {
             event.kind = KIND_PACKET_WITH_BYTES;
-            packet_bytes = if length > DNS_BYTES { DNS_BYTES } else { length };
+            if uses_bpf_ring() {
+                return send_with_bytes(context, event, length, counters);
+            }
+            packet_bytes = if length > LONG_BYTES { LONG_BYTES } else { length };
         }
         size_of::<Event>()
     };

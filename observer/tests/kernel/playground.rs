@@ -143,7 +143,7 @@ pub fn attach_and_forget(namespace: &str, hook: Hook) {
             &btf,
             ProbesOptions {
                 ring_bytes: 1 << 16,
-                emit: true,
+                ..ProbesOptions::default()
             },
         )
         .unwrap();
@@ -166,6 +166,17 @@ pub struct Running {
 
 impl Running {
     pub fn start(playground: &Playground, hook: Hook, ring_bytes: usize) -> Self {
+        Self::start_with(
+            playground,
+            hook,
+            ProbesOptions {
+                ring_bytes,
+                ..ProbesOptions::default()
+            },
+        )
+    }
+
+    pub fn start_with(playground: &Playground, hook: Hook, options: ProbesOptions) -> Self {
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let (ready, is_ready) = mpsc::channel();
         let thread = within(&playground.node, move || {
@@ -175,7 +186,7 @@ impl Running {
                 .unwrap();
             runtime.block_on(async move {
                 let btf = Btf::from_kernel().unwrap();
-                let (mut probes, rings) = Probes::load(&btf, ProbesOptions { ring_bytes, emit: true }).unwrap();
+                let (mut probes, rings) = Probes::load(&btf, options).unwrap();
                 probes.attach_drops().unwrap();
                 let probes = Arc::new(Mutex::new(probes));
                 let interfaces = Arc::new(Interfaces::default());
