@@ -11,6 +11,8 @@ pub enum Stage {
     KernelRing,
     /// A record could not be read.
     Undecodable,
+    /// Another observer has lost them, and the replayed file tells.
+    Elsewhere,
     /// A client was too slow, and rows left the log before they were sent.
     Client,
 }
@@ -22,6 +24,7 @@ impl Stage {
         match self {
             Self::KernelRing => "kernel ring",
             Self::Undecodable => "undecodable",
+            Self::Elsewhere => "another observer",
             Self::Client => "slow clients",
         }
     }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
+use flow::api::Timestamp;
 use flow::api::observer::ExportEvent;
 use flow::api::observer::export_event::ResponseTypes;
 
@@ -18,11 +19,14 @@ pub struct FlowCounts {
     pub unreadable: u64,
 }
 
-/// Calls `event` with each event of the file. A line that is none is logged with its number, and passed over.
+/// Calls `event` with each event of the file and the time of its line. A line that is none is logged with its number, and passed over.
 ///
 /// # Errors
 /// If the file can't be read.
-pub fn read_flows(path: &Path, mut event: impl FnMut(ResponseTypes)) -> Result<FlowCounts, ReplayError> {
+pub fn read_flows(
+    path: &Path,
+    mut event: impl FnMut(ResponseTypes, Option<Timestamp>),
+) -> Result<FlowCounts, ReplayError> {
     let unreadable = |source| ReplayError::Unreadable {
         path: path.to_owned(),
         source,
@@ -38,12 +42,12 @@ pub fn read_flows(path: &Path, mut event: impl FnMut(ResponseTypes)) -> Result<F
         if line.trim_ascii().is_empty() {
             continue;
         }
-        match serde_json::from_slice::<ExportEvent>(&line).map(|parsed| parsed.response_types) {
-            Ok(Some(parsed)) => {
+        match serde_json::from_slice::<ExportEvent>(&line).map(|parsed| (parsed.response_types, parsed.time)) {
+            Ok((Some(parsed), time)) => {
                 counts.events += 1;
-                event(parsed);
+                event(parsed, time);
             }
-            Ok(None) => {
+            Ok((None, _)) => {
                 counts.unreadable += 1;
                 tracing::warn!("{}, line {number}: this is no flow; it is passed over", path.display());
             }
@@ -70,7 +74,7 @@ mod tests {
             "{\"flow\":{\"verdict\":\"FORWARDED\"}}\ngarbage\n{}\n\n{\"lost_events\":{\"num_events_lost\":\"3\"}}\n";
         std::fs::write(file.path(), text).unwrap();
         let mut seen = Vec::new();
-        let counts = read_flows(file.path(), |event| seen.push(event)).unwrap();
+        let counts = read_flows(file.path(), |event, _| seen.push(event)).unwrap();
         assert_eq!(
             counts,
             FlowCounts {

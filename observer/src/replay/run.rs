@@ -73,7 +73,7 @@ fn packets(
 
 fn flows(path: &Path, pipeline: &mut Pipeline, log: &FlowLog) -> Result<(), ReplayError> {
     let mut reader = FlowReader::default();
-    let read = read_flows(path, |event| match event {
+    let read = read_flows(path, |event, at| match event {
         ResponseTypes::Flow(flow) => {
             reader.append(&flow, pipeline.builder());
             publish_sealed(pipeline, log);
@@ -81,9 +81,10 @@ fn flows(path: &Path, pipeline: &mut Pipeline, log: &FlowLog) -> Result<(), Repl
         ResponseTypes::LostEvents(lost) => {
             let stage = match lost.source() {
                 LostEventSource::PerfEventRingBuffer => Stage::KernelRing,
-                _ => Stage::Undecodable,
+                LostEventSource::ObserverEventsQueue => Stage::Undecodable,
+                _ => Stage::Elsewhere,
             };
-            let time = |time: Option<flow::api::Timestamp>| time.map_or(0, |time| time.to_nanos());
+            let time = |time: Option<flow::api::Timestamp>| time.or(at).map_or(0, |time| time.to_nanos());
             log.losses().record(Loss {
                 stage,
                 cpu: lost.cpu.and_then(|cpu| u32::try_from(cpu.value).ok()),

@@ -261,7 +261,7 @@ impl Sender {
             let source = match loss.stage {
                 Stage::KernelRing => LostEventSource::PerfEventRingBuffer,
                 Stage::Undecodable => LostEventSource::ObserverEventsQueue,
-                Stage::Client => LostEventSource::HubbleRingBuffer,
+                Stage::Client | Stage::Elsewhere => LostEventSource::HubbleRingBuffer,
             };
             if wanted && !self.lost(source, loss.cpu, loss.count, loss.time_range).await {
                 return false;

@@ -9,6 +9,8 @@ use flow::schema::Column;
 use crate::log::FlowLog;
 
 const HOUR_NS: i64 = 3_600_000_000_000;
+/// The cluster of an endpoint that doesn't say its own, as filters have it too.
+const DEFAULT_CLUSTER: &str = "default";
 
 /// Sorted by cluster, then name. "Now" is the newest flow's time if that is earlier: a replayed file is as of its end.
 pub(super) fn seen(log: &FlowLog, now_ns: i64) -> Vec<Namespace> {
@@ -30,7 +32,7 @@ pub(super) fn seen(log: &FlowLog, now_ns: i64) -> Vec<Namespace> {
             for place in (0..values.len()).filter(|place| values.is_valid(*place)) {
                 let cluster = clusters
                     .filter(|clusters| place < clusters.len() && clusters.is_valid(place))
-                    .map_or("", |clusters| clusters.value(place));
+                    .map_or(DEFAULT_CLUSTER, |clusters| clusters.value(place));
                 found.insert((cluster.to_owned(), values.value(place).to_owned()));
             }
         }

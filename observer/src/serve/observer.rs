@@ -24,6 +24,8 @@ use super::{NodeState, open_until};
 
 /// The window of `flows_rate`.
 const RATE_SECONDS: i64 = 60;
+/// A shorter window says nothing.
+const MIN_RATE_SECONDS: f64 = 0.1;
 /// Bytes a flow takes before there are any: for telling how many the log can hold.
 const TYPICAL_FLOW_BYTES: u64 = 120;
 
@@ -169,8 +171,16 @@ impl Observer for ObserverService {
         self.node.log.catch_up().await;
         let state = self.node.log.state();
         let uptime_ns = self.uptime_ns();
-        let window = (uptime_ns as f64 / 1e9).clamp(1.0, RATE_SECONDS as f64);
-        let recent = self.node.log.rows_since(now_ns() - RATE_SECONDS * 1_000_000_000);
+        let now = now_ns();
+        let since = now - RATE_SECONDS * 1_000_000_000;
+        let started = now.saturating_sub(i64::try_from(uptime_ns).unwrap_or(i64::MAX));
+        // What has left the log can't be counted: then the rate is that of what is still there.
+        let oldest = state
+            .time_range
+            .filter(|_| state.evicted > 0)
+            .map_or(since, |(oldest, _)| oldest);
+        let window = (now - since.max(started).max(oldest)) as f64 / 1e9;
+        let recent = self.node.log.rows_since(since);
         Ok(Response::new(ServerStatusResponse {
             num_flows: state.rows,
             max_flows: self.max_flows(),
@@ -180,7 +190,7 @@ impl Observer for ObserverService {
             num_unavailable_nodes: Some(pbjson_types::UInt32Value { value: 0 }),
             unavailable_nodes: Vec::new(),
             version: self.node.version.clone(),
-            flows_rate: recent as f64 / window,
+            flows_rate: recent as f64 / window.max(MIN_RATE_SECONDS),
             capture: Some(self.capture()),
         }))
     }
