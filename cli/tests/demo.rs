@@ -113,3 +113,52 @@ fn what_a_killed_demo_left_is_removed_by_the_next() {
     next.wait().expect("a child");
     assert_eq!(namespaces(next.id()), [""; 0]);
 }
+
+#[test]
+fn the_demo_shows_every_broken_connection_with_its_reason_and_what_to_check() {
+    const TEST: &str = "the_demo_shows_every_broken_connection_with_its_reason_and_what_to_check";
+    if !root(TEST) {
+        return;
+    }
+    let observer = Path::new(env!("CARGO_BIN_EXE_parallax")).with_file_name("parallax-observer");
+    if !observer.is_file() {
+        println!("skipped: {TEST}: {} is not built", observer.display());
+        return;
+    }
+    let demo = Command::new(env!("CARGO_BIN_EXE_parallax"))
+        .arg("demo")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let pid = demo.id();
+    let output = demo.wait_with_output().expect("it ends by itself");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(
+        output.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    if text.starts_with("No live demo") {
+        println!("skipped: {TEST}: {}", text.lines().next().unwrap_or_default());
+        return;
+    }
+    for shown in [
+        "web-0:5432 (ID:1001) NETFILTER_DROP DROPPED (TCP Flags: SYN)",
+        "web-0:81 (ID:1001) NO_SOCKET DROPPED (TCP Flags: SYN)",
+        "203.0.113.9:80 (world) IP_INNOROUTES DROPPED",
+        "web-0:9999 (ID:1001) NO_SOCKET DROPPED (UDP)",
+        "api-0:80 (ID:1003) IP_RPFILTER DROPPED (UDP)",
+        "198.51.100.10 (world) PKT_TOO_BIG DROPPED (ICMPv4 EchoRequest)",
+        "dns-request packet FORWARDED (DNS Query web.demo.test. A)",
+        "FORWARDED (ICMPv6 EchoRequest)",
+        "NETFILTER_DROP (",
+        "  check: `nft list ruleset`",
+        "Lost events: none",
+    ] {
+        assert!(text.contains(shown), "{shown} is missing:\n{text}");
+    }
+    assert_eq!(namespaces(pid), [""; 0]);
+    assert_eq!(processes_in(pid), [""; 0]);
+}

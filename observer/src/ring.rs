@@ -16,6 +16,7 @@ use aya::maps::{MapData, RingBuf};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use mapping::Mapping;
+use records::Cursor;
 pub use records::Record;
 
 /// Why the rings can't be made or read.
@@ -94,7 +95,7 @@ impl Rings {
     /// If a ring is damaged: what is in it is skipped, the others are read.
     pub fn drain(&mut self, mut record: impl FnMut(u32, Record<'_>)) -> Result<(), RingError> {
         match self {
-            Self::Perf(rings) => rings.drain(record).map(drop),
+            Self::Perf(rings) => rings.drain(record),
             Self::Bpf(ring) => {
                 // A flood must not keep the reader here for ever: other things wait to be done.
                 for _ in 0..BPF_RING_BATCH {
@@ -160,23 +161,40 @@ impl PerfRings {
         }
     }
 
-    /// Calls `record` with everything that is in the rings now, ring by ring. Returns how many bytes that was.
+    /// Calls `record` with everything that is in the rings now, in the order of the records' times.
     ///
     /// # Errors
     /// If a ring is damaged: what is in it is skipped, the others are read.
-    pub fn drain(&mut self, mut record: impl FnMut(u32, Record<'_>)) -> Result<usize, RingError> {
-        let mut bytes = 0;
-        let mut damaged = Ok(());
-        for (cpu, ring) in &mut self.rings {
-            let (head, tail) = (ring.head(), ring.tail());
-            let walked = records::walk(ring.data(), tail, head, &mut self.scratch, |found| record(*cpu, found));
-            if let Err(reason) = walked {
-                damaged = Err(RingError::Damaged { cpu: *cpu, reason });
+    pub fn drain(&mut self, mut record: impl FnMut(u32, Record<'_>)) -> Result<(), RingError> {
+        let mut result = Ok(());
+        let heads: Vec<u64> = self.rings.iter().map(|(_, ring)| ring.head()).collect();
+        let mut cursors = Vec::with_capacity(heads.len());
+        let mut cpus = Vec::with_capacity(heads.len());
+        for ((cpu, ring), head) in self.rings.iter().zip(&heads) {
+            match Cursor::new(ring.data(), ring.tail(), *head) {
+                Ok(cursor) => {
+                    cursors.push(cursor);
+                    cpus.push(*cpu);
+                }
+                Err(reason) => result = Err(RingError::Damaged { cpu: *cpu, reason }),
             }
-            bytes += usize::try_from(head.wrapping_sub(tail)).unwrap_or_default();
+        }
+        records::merge(
+            &mut cursors,
+            &mut self.scratch,
+            |ring, found| record(cpus[ring], found),
+            |ring, reason| {
+                result = Err(RingError::Damaged {
+                    cpu: cpus[ring],
+                    reason,
+                })
+            },
+        );
+        drop(cursors);
+        for ((_, ring), head) in self.rings.iter_mut().zip(heads) {
             ring.release(head);
         }
-        damaged.map(|()| bytes)
+        result
     }
 
     /// File descriptors that become readable when a ring has passed its watermark.

@@ -16,8 +16,9 @@ use super::pods::{API, DNS, MISROUTED, NOWHERE, OUTSIDE_V4, OUTSIDE_V6, Role, WE
 
 /// Time between two rounds of calls.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long a call may take; what is dropped silently never answers.
-const PATIENCE: Duration = Duration::from_millis(300);
+/// How long a call may take; what is dropped silently never answers. The first packet to a neighbour waits for its
+/// address to be found, which takes IPv6 some 300 ms.
+const PATIENCE: Duration = Duration::from_millis(700);
 
 const HTTP: u16 = 80;
 /// Behind a rule that drops, in the pod `web`.

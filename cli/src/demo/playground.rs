@@ -57,6 +57,17 @@ impl Playground {
             .fold(String::new(), |batch, name| batch + "netns add " + name + "\n");
         command::with_input("ip", &["-batch", "-"], &namespaces)?;
 
+        // Whether an address is taken is a question that keeps IPv6 waiting for a second or more.
+        for namespace in self.namespaces() {
+            set_in(
+                &namespace,
+                &[
+                    "net.ipv6.conf.all.dad_transmits=0",
+                    "net.ipv6.conf.default.dad_transmits=0",
+                ],
+            )?;
+        }
+
         // The bridge sees every packet between pods; without snooping it also passes IPv6 neighbour discovery at once.
         let mut node = "link set lo up\nlink add br0 type bridge mcast_snooping 0\nlink set br0 up\n\
                         address add 10.1.0.1/24 dev br0\naddress add fd00:1::1/64 dev br0 nodad\n"
@@ -134,11 +145,15 @@ impl Playground {
     }
 
     fn sysctl(&self, role: Role, settings: &[&str]) -> Result<()> {
-        let namespace = self.pod(role);
-        let mut args = vec!["netns", "exec", &namespace, "sysctl", "-q", "-w"];
-        args.extend(settings);
-        command::output("ip", &args).map(drop)
+        set_in(&self.pod(role), settings)
     }
+}
+
+/// Changes settings of the kernel in one namespace.
+fn set_in(namespace: &str, settings: &[&str]) -> Result<()> {
+    let mut args = vec!["netns", "exec", namespace, "sysctl", "-q", "-w"];
+    args.extend(settings);
+    command::output("ip", &args).map(drop)
 }
 
 impl Drop for Playground {

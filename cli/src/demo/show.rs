@@ -1,10 +1,12 @@
 //! Shows the flows of an observer, as `parallax observe` does, and sums them up.
 
+use std::collections::HashMap;
 use std::io::{IsTerminal, stdout};
 use std::time::Duration;
 
 use anyhow::Result;
-use flow::api::flow::FlowFilter;
+use flow::api::flow::layer4::Protocol;
+use flow::api::flow::{Flow, FlowFilter};
 use flow::api::observer::get_flows_response::ResponseTypes;
 use flow::api::observer::observer_client::ObserverClient;
 use flow::api::observer::{GetFlowsRequest, ServerStatusRequest};
@@ -13,13 +15,16 @@ use flow::text::{Options, Printer, Zone};
 use futures::StreamExt;
 
 use super::pods::NETWORKS;
-use super::summary::{Summary, is_drop};
+use super::summary::{Summary, is_drop, is_harmless};
 use crate::connect::{Server, refused};
 use crate::settings::Settings;
 
 /// How many lines of packets that arrived, and how many of drops, are shown if it isn't on a terminal.
 const PASSED_LINES: u32 = 28;
 const DROP_LINES: u32 = 12;
+/// How many of these may be about the same thing, so that there is room for every kind of traffic.
+const PASSED_LINES_ALIKE: u32 = 2;
+const DROP_LINES_ALIKE: u32 = 1;
 
 /// Shows flows until `stop`, or until `limit` is over, then the summary. Without a limit every flow is shown, else
 /// the first ones.
@@ -42,9 +47,9 @@ pub(super) async fn flows(address: &str, limit: Option<Duration>, stop: impl Fut
         color: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         ..Options::default()
     };
+    let mut summary = Summary::new(options.color);
     let mut printer = Printer::new(stdout(), std::io::stderr(), options);
-    let mut summary = Summary::default();
-    let (mut passed, mut dropped) = (0, 0);
+    let mut choice = Choice::default();
     let end = async {
         match limit {
             Some(limit) => tokio::time::sleep(limit).await,
@@ -64,13 +69,7 @@ pub(super) async fn flows(address: &str, limit: Option<Duration>, stop: impl Fut
         let shown = match &response.response_types {
             Some(ResponseTypes::Flow(flow)) => {
                 summary.add(flow);
-                let (lines, most) = if is_drop(flow) {
-                    (&mut dropped, DROP_LINES)
-                } else {
-                    (&mut passed, PASSED_LINES)
-                };
-                *lines += 1;
-                limit.is_none() || *lines <= most
+                limit.is_none() || choice.shows(flow)
             }
             // Losses and the state of nodes are always worth a line.
             _ => true,
@@ -81,6 +80,69 @@ pub(super) async fn flows(address: &str, limit: Option<Duration>, stop: impl Fut
         }
     }
     summary.write(stdout(), lost(&server).await.as_deref())
+}
+
+/// Chooses the lines to show where there is room for few: some of each kind.
+#[derive(Default)]
+struct Choice {
+    passed: u32,
+    dropped: u32,
+    alike: HashMap<String, u32>,
+}
+
+impl Choice {
+    fn shows(&mut self, flow: &Flow) -> bool {
+        let dropped = is_drop(flow);
+        if (dropped && is_harmless(flow)) || finds_neighbours(flow) {
+            return false;
+        }
+        let (lines, most, most_alike) = match dropped {
+            true => (&mut self.dropped, DROP_LINES, DROP_LINES_ALIKE),
+            false => (&mut self.passed, PASSED_LINES, PASSED_LINES_ALIKE),
+        };
+        let alike = self.alike.entry(kind(flow)).or_default();
+        if *lines >= most || *alike >= most_alike {
+            return false;
+        }
+        *lines += 1;
+        *alike += 1;
+        true
+    }
+}
+
+/// Whether a packet belongs to IPv6's own housekeeping: neighbour discovery (RFC 4861), multicast listeners (RFC 3810).
+fn finds_neighbours(flow: &Flow) -> bool {
+    match flow.l4.as_ref().and_then(|l4| l4.protocol.as_ref()) {
+        Some(Protocol::IcmPv6(header)) => (130..=137).contains(&header.r#type) || header.r#type == 143,
+        _ => false,
+    }
+}
+
+/// What flows of one kind have in common: both ends in either order, protocol, service, and the reason of a drop.
+fn kind(flow: &Flow) -> String {
+    let (protocol, ports) = match flow.l4.as_ref().and_then(|l4| l4.protocol.as_ref()) {
+        Some(Protocol::Tcp(tcp)) => ("tcp", (tcp.source_port, tcp.destination_port)),
+        Some(Protocol::Udp(udp)) => ("udp", (udp.source_port, udp.destination_port)),
+        Some(Protocol::IcmPv4(_)) => ("icmp", (0, 0)),
+        Some(Protocol::IcmPv6(_)) => ("icmpv6", (0, 0)),
+        _ => ("other", (0, 0)),
+    };
+    let ip = flow.ip.clone().unwrap_or_default();
+    let ends = (
+        ip.source.clone().min(ip.destination.clone()),
+        ip.source.max(ip.destination),
+    );
+    let reason = flow
+        .detail
+        .as_ref()
+        .map_or("", |detail| detail.kernel_drop_reason.as_str());
+    let message = flow.l7.is_some();
+    format!(
+        "{protocol} {} {} {} {reason} {message}",
+        ports.0.min(ports.1),
+        ends.0,
+        ends.1
+    )
 }
 
 /// Every flow of the playground, from the oldest.

@@ -1,5 +1,8 @@
 //! The records in a ring. Works on plain bytes and two positions, so that it can be tested without a kernel.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
 /// `perf_event_type` of include/uapi/linux/perf_event.h.
 const PERF_RECORD_LOST: u32 = 2;
 const PERF_RECORD_SAMPLE: u32 = 9;
@@ -34,67 +37,146 @@ pub enum Damage {
     Sample(usize),
 }
 
-/// Calls `found` with each record between the positions `tail` and `head` of a ring whose bytes are `data` (a power of
-/// two). Positions only ever grow; a record that goes over the end of `data` is put together in `scratch`.
-pub(super) fn walk<'a>(
+/// The records between two positions of one ring, in the order in which they were written.
+pub(super) struct Cursor<'a> {
+    /// The ring's bytes, a power of two.
     data: &'a [u8],
     tail: u64,
-    head: u64,
-    scratch: &'a mut Vec<u8>,
-    mut found: impl FnMut(Record<'_>),
-) -> Result<(), Damage> {
-    let filled = head.wrapping_sub(tail);
-    if filled > data.len() as u64 {
-        return Err(Damage::Overfull(filled));
-    }
-    let mask = data.len() - 1;
-    let mut at = 0;
-    let filled = filled as usize;
-    while at < filled {
-        let left = filled - at;
-        // Records are multiples of 8 bytes, so a header never goes over the end.
-        let start = (tail as usize).wrapping_add(at) & mask;
-        let header = data
-            .get(start..start + HEADER)
-            .filter(|_| left >= HEADER)
-            .ok_or(Damage::Size { size: 0, left })?;
-        let kind = u32_at(header, 0);
-        let size = usize::from(u16::from_ne_bytes([header[6], header[7]]));
-        if size < HEADER || size > left {
-            return Err(Damage::Size { size, left });
+    filled: usize,
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// The records from position `tail` to `head`. Positions only ever grow.
+    ///
+    /// # Errors
+    /// If there would have to be more bytes than the ring has.
+    pub(super) fn new(data: &'a [u8], tail: u64, head: u64) -> Result<Self, Damage> {
+        let filled = head.wrapping_sub(tail);
+        match usize::try_from(filled) {
+            Ok(filled) if filled <= data.len() => Ok(Self {
+                data,
+                tail,
+                filled,
+                at: 0,
+            }),
+            _ => Err(Damage::Overfull(filled)),
         }
-        let body = match data.get(start..start + size) {
-            Some(record) => &record[HEADER..],
-            None => {
-                let first = &data[start..];
-                scratch.clear();
-                scratch.extend_from_slice(first);
-                scratch.extend_from_slice(&data[..size - first.len()]);
-                &scratch[HEADER..]
+    }
+
+    /// Where in the ring the byte `offset` of the next record is.
+    fn place(&self, offset: usize) -> usize {
+        (self.tail as usize).wrapping_add(self.at + offset) & (self.data.len() - 1)
+    }
+
+    /// The first eight bytes of the next sample, which are its time; 0 for a record of another kind, which can't wait,
+    /// and for a damaged one. `None` at the end.
+    pub(super) fn next_time(&self) -> Option<u64> {
+        const SAMPLE_TIME: usize = HEADER + 4;
+        if self.at >= self.filled {
+            return None;
+        }
+        let header = self.data.get(self.place(0)..self.place(0) + 4);
+        if header.map(|header| u32_at(header, 0)) != Some(PERF_RECORD_SAMPLE)
+            || self.filled - self.at < SAMPLE_TIME + size_of::<u64>()
+        {
+            return Some(0);
+        }
+        let byte = |index: usize| self.data[self.place(SAMPLE_TIME + index)];
+        Some(u64::from_ne_bytes(std::array::from_fn(byte)))
+    }
+
+    /// The next record; `None` at the end. One that goes over the end of the ring is put together in `scratch`.
+    ///
+    /// # Errors
+    /// If it can't be right; nothing that follows can be read then.
+    pub(super) fn next<'r>(&mut self, scratch: &'r mut Vec<u8>) -> Result<Option<Record<'r>>, Damage>
+    where
+        'a: 'r,
+    {
+        while self.at < self.filled {
+            let left = self.filled - self.at;
+            // Records are multiples of 8 bytes, so a header never goes over the end.
+            let start = self.place(0);
+            let header = self
+                .data
+                .get(start..start + HEADER)
+                .filter(|_| left >= HEADER)
+                .ok_or(Damage::Size { size: 0, left })?;
+            let kind = u32_at(header, 0);
+            let size = usize::from(u16::from_ne_bytes([header[6], header[7]]));
+            if size < HEADER || size > left {
+                return Err(Damage::Size { size, left });
             }
-        };
-        match kind {
-            PERF_RECORD_SAMPLE => {
+            self.at += size;
+            if !matches!(kind, PERF_RECORD_SAMPLE | PERF_RECORD_LOST) {
+                continue;
+            }
+            let body = match self.data.get(start..start + size) {
+                Some(record) => &record[HEADER..],
+                None => {
+                    let first = &self.data[start..];
+                    scratch.clear();
+                    scratch.extend_from_slice(first);
+                    scratch.extend_from_slice(&self.data[..size - first.len()]);
+                    &scratch[HEADER..]
+                }
+            };
+            if kind == PERF_RECORD_SAMPLE {
                 // PERF_SAMPLE_RAW: length (32 bits), bytes.
                 let length = body.get(..4).map_or(usize::MAX, |bytes| u32_at(bytes, 0) as usize);
                 let sample = body
                     .get(4..)
                     .and_then(|bytes| bytes.get(..length))
                     .ok_or(Damage::Sample(length))?;
-                found(Record::Sample(sample));
+                return Ok(Some(Record::Sample(sample)));
             }
-            PERF_RECORD_LOST => {
-                // id, lost (64 bits each)
-                let lost = body.get(8..16).ok_or(Damage::Size { size, left })?;
-                found(Record::Lost(
-                    u64::from(u32_at(lost, 0)) | u64::from(u32_at(lost, 4)) << 32,
-                ));
-            }
-            _ => {}
+            // id, lost (64 bits each)
+            let lost = body.get(8..16).ok_or(Damage::Size { size, left })?;
+            return Ok(Some(Record::Lost(
+                u64::from(u32_at(lost, 0)) | u64::from(u32_at(lost, 4)) << 32,
+            )));
         }
-        at += size;
+        Ok(None)
     }
-    Ok(())
+}
+
+/// Calls `found` with the records of several rings in the order of their times, and with the place of their ring among
+/// `cursors`. A ring with a damaged record is left there; `damaged` is told.
+pub(super) fn merge(
+    cursors: &mut [Cursor<'_>],
+    scratch: &mut Vec<u8>,
+    mut found: impl FnMut(usize, Record<'_>),
+    mut damaged: impl FnMut(usize, Damage),
+) {
+    let mut heap: BinaryHeap<Reverse<(u64, usize)>> = cursors
+        .iter()
+        .enumerate()
+        .filter_map(|(ring, cursor)| cursor.next_time().map(|time| Reverse((time, ring))))
+        .collect();
+    while let Some(Reverse((_, ring))) = heap.pop() {
+        let cursor = &mut cursors[ring];
+        let others = heap.peek().map_or(u64::MAX, |Reverse((time, _))| *time);
+        // Packets come in bursts on one CPU: as long as this ring is the earliest there is nothing to sort.
+        loop {
+            match cursor.next(scratch) {
+                Ok(Some(record)) => found(ring, record),
+                Ok(None) => break,
+                Err(damage) => {
+                    damaged(ring, damage);
+                    break;
+                }
+            }
+            match cursor.next_time() {
+                Some(time) if time <= others => {}
+                Some(time) => {
+                    heap.push(Reverse((time, ring)));
+                    break;
+                }
+                None => break,
+            }
+        }
+    }
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
@@ -136,34 +218,82 @@ mod tests {
         ring
     }
 
+    /// Everything in one ring.
+    fn walk(data: &[u8], tail: u64, head: u64, mut found: impl FnMut(Record<'_>)) -> Result<(), Damage> {
+        let mut cursors = [Cursor::new(data, tail, head)?];
+        let mut result = Ok(());
+        merge(
+            &mut cursors,
+            &mut Vec::new(),
+            |_, record| found(record),
+            |_, damage| result = Err(damage),
+        );
+        result
+    }
+
     #[test]
     fn a_record_over_the_end_is_put_together() {
         let bytes = [sample(b"0123456789ab"), lost(3)].concat();
         for tail in (0..128).step_by(8) {
             let data = ring(tail, &bytes);
             let mut seen = Vec::new();
-            walk(
-                &data,
-                tail as u64,
-                (tail + bytes.len()) as u64,
-                &mut Vec::new(),
-                |record| match record {
-                    Record::Sample(sample) => seen.push(String::from_utf8_lossy(&sample[..12]).into_owned()),
-                    Record::Lost(count) => seen.push(count.to_string()),
-                },
-            )
+            walk(&data, tail as u64, (tail + bytes.len()) as u64, |record| match record {
+                Record::Sample(sample) => seen.push(String::from_utf8_lossy(&sample[..12]).into_owned()),
+                Record::Lost(count) => seen.push(count.to_string()),
+            })
             .unwrap();
             assert_eq!(seen, ["0123456789ab", "3"], "at {tail}");
         }
     }
 
+    fn timed(times: &[u64]) -> Vec<u8> {
+        times
+            .iter()
+            .flat_map(|time| sample(&[&time.to_ne_bytes()[..], &[0; 4]].concat()))
+            .collect()
+    }
+
     proptest! {
+        #[test]
+        fn rings_are_merged_by_time(
+            mut first in proptest::collection::vec(1..1000_u64, 0..40),
+            mut second in proptest::collection::vec(1..1000_u64, 0..40),
+            turn in 0..100_usize,
+        ) {
+            first.sort_unstable();
+            second.sort_unstable();
+            let tail = turn * 8;
+            let place = |times: &[u64]| {
+                let bytes = timed(times);
+                let mut data = vec![0; 1024];
+                for (index, byte) in bytes.iter().enumerate() {
+                    data[(tail + index) % 1024] = *byte;
+                }
+                (data, (tail + bytes.len()) as u64)
+            };
+            let (one, two) = (place(&first), place(&second));
+            let mut cursors =
+                [Cursor::new(&one.0, tail as u64, one.1).unwrap(), Cursor::new(&two.0, tail as u64, two.1).unwrap()];
+            let mut seen = Vec::new();
+            merge(
+                &mut cursors,
+                &mut Vec::new(),
+                |_, record| if let Record::Sample(bytes) = record {
+                    seen.push(u64::from_ne_bytes(bytes[..8].try_into().unwrap()));
+                },
+                |_, damage| panic!("{damage}"),
+            );
+            let mut expected = [first, second].concat();
+            expected.sort_unstable();
+            prop_assert_eq!(seen, expected);
+        }
+
         #[test]
         fn any_bytes_end(data in proptest::array::uniform32(any::<u64>()), tail in any::<u32>(), filled in 0..300_u64) {
             let data: Vec<u8> = data.iter().flat_map(|word| word.to_ne_bytes()).collect();
             let tail = u64::from(tail) * 8;
             let mut bytes = 0;
-            let result = walk(&data, tail, tail + filled, &mut Vec::new(), |record| if let Record::Sample(sample) = record {
+            let result = walk(&data, tail, tail + filled, |record| if let Record::Sample(sample) = record {
                 bytes += sample.len();
             });
             prop_assert!(bytes <= filled as usize);
