@@ -10,7 +10,7 @@ mod observer;
 mod peers;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flow::api::FILE_DESCRIPTOR_SET;
 use flow::api::observer::observer_server::ObserverServer;
@@ -29,6 +29,10 @@ use listen::{Accepted, Listener};
 pub use listen::{Listen, ListenError};
 use observer::ObserverService;
 use peers::PeerService;
+
+/// How long clients may take to let go of their connections in the end. One that doesn't read, or never said anything,
+/// would not do so by itself.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Why serving ended before it should.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +92,7 @@ impl ObserverServers {
         self.listeners.iter().map(Listener::address).collect()
     }
 
-    /// Serves until `shutdown` becomes true; streams end then.
+    /// Serves until `shutdown` becomes true; streams end then, and a moment later the connections that are left.
     ///
     /// # Errors
     /// If a server can't go on.
@@ -129,12 +133,26 @@ impl ObserverServers {
                 }
             });
         }
-        while let Some(ended) = servers.join_next().await {
-            if let Ok(result) = ended {
-                result?;
+        let mut shutdown = shutdown;
+        let out_of_patience = async {
+            ended(&mut shutdown).await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::pin!(out_of_patience);
+        loop {
+            tokio::select! {
+                served = servers.join_next() => match served {
+                    Some(Ok(result)) => result?,
+                    Some(Err(error)) => tracing::error!("a server failed: {error}"),
+                    None => return Ok(()),
+                },
+                () = &mut out_of_patience => {
+                    tracing::debug!("closing connections that clients did not let go");
+                    servers.shutdown().await;
+                    return Ok(());
+                }
             }
         }
-        Ok(())
     }
 }
 
