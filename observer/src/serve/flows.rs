@@ -88,14 +88,18 @@ impl FlowQuery {
         self.since_ns.is_some_and(|since| latest < since) || self.until_ns.is_some_and(|until| until < earliest)
     }
 
-    /// Number of the row to start with. `end` is the number after that of the newest row there is.
-    fn start(&self, log: &FlowLog, end: u64) -> u64 {
+    /// Where to start. `end` is the number after that of the newest row there is.
+    fn start(&self, log: &FlowLog, end: u64) -> Start {
         let (oldest, _) = log.range();
+        let at = |sequence| Start {
+            sequence,
+            time_ns: None,
+        };
         if self.first || (self.number == 0 && (!self.follow || self.since_ns.is_some())) {
-            return oldest;
+            return at(oldest);
         }
         if self.number == 0 {
-            return end;
+            return at(end);
         }
         let mut left = self.number;
         for batch in log.read_from(0).iter().rev().filter(|batch| !self.outside(batch)) {
@@ -104,12 +108,23 @@ impl FlowQuery {
             if count >= left {
                 let skip = usize::try_from(count - left).unwrap_or(usize::MAX);
                 let row = marked.set_indices().nth(skip).unwrap_or_default();
-                return batch.first_sequence() + row as u64;
+                return Start {
+                    sequence: batch.first_sequence() + row as u64,
+                    time_ns: Some(batch.time_ns(row)),
+                };
             }
             left -= count;
         }
-        oldest
+        at(oldest)
     }
+}
+
+/// Where a request starts in the log.
+struct Start {
+    /// Number of the first row to look at.
+    sequence: u64,
+    /// Its time, if the rows before it are of no interest: neither are the losses.
+    time_ns: Option<i64>,
 }
 
 /// Sends what was asked for; ends when that is done, when the client is gone, or with the server.
@@ -120,22 +135,37 @@ pub(super) async fn send(
     client: mpsc::Sender<Result<GetFlowsResponse, Status>>,
     mut shutdown: watch::Receiver<bool>,
 ) {
+    // Also in the middle of sending: a client that doesn't read, or never reaches the end, is no reason to stay.
+    tokio::select! {
+        () = answer(query, log, node_name, client) => {}
+        () = super::ended(&mut shutdown) => {}
+    }
+}
+
+async fn answer(
+    query: FlowQuery,
+    log: Arc<FlowLog>,
+    node_name: String,
+    client: mpsc::Sender<Result<GetFlowsResponse, Status>>,
+) {
     log.catch_up().await;
     let mut news = log.news();
     let end = log.range().1;
     let start = query.start(&log, end);
-    let losses_from = if query.follow && start == end {
+    let losses_from = if query.follow && start.sequence == end {
         log.losses().end()
     } else {
         0
     };
+    let since_ns = query.since_ns;
     let mut sender = Sender {
         query,
         log: Arc::clone(&log),
         node_name,
         client,
-        cursor: start,
+        cursor: start.sequence,
         losses_from,
+        losses_since_ns: start.time_ns.or(since_ns),
         sent: 0,
         last_ns: 0,
     };
@@ -156,7 +186,6 @@ pub(super) async fn send(
                 sender.catch_up(last).await;
                 return;
             }
-            () = super::ended(&mut shutdown) => return,
             () = sender.client.closed() => return,
         }
     }
@@ -185,6 +214,8 @@ struct Sender {
     /// Number of the next row to look at.
     cursor: u64,
     losses_from: u64,
+    /// Losses that were over before this time are of no interest.
+    losses_since_ns: Option<i64>,
     sent: u64,
     /// Time of the last row that was looked at.
     last_ns: i64,
@@ -197,11 +228,15 @@ impl Sender {
             let Some(batch) = self.log.next_batch(self.cursor) else {
                 break;
             };
-            let missed = batch.first_sequence().saturating_sub(self.cursor);
+            // What left the log beyond `last` was not asked for.
+            let missed = batch.first_sequence().min(last).saturating_sub(self.cursor);
             if missed > 0 {
                 self.cursor = batch.first_sequence();
                 if !self.tell_missed(missed, batch.time_range().0).await {
                     return false;
+                }
+                if self.cursor >= last {
+                    break;
                 }
             }
             let skip = usize::try_from(self.cursor - batch.first_sequence()).unwrap_or(usize::MAX);
@@ -256,7 +291,7 @@ impl Sender {
         self.losses_from = next;
         for loss in losses {
             let (from, to) = loss.time_range;
-            let wanted = self.query.since_ns.is_none_or(|since| since <= to)
+            let wanted = self.losses_since_ns.is_none_or(|since| since <= to)
                 && self.query.until_ns.is_none_or(|until| from <= until);
             let source = match loss.stage {
                 Stage::KernelRing => LostEventSource::PerfEventRingBuffer,
