@@ -1,8 +1,12 @@
 //! The gRPC API as a client meets it: a real server on a unix socket, over a log that the test fills.
 #![allow(clippy::unwrap_used)]
 
+#[path = "serve/losses.rs"]
+mod losses;
 #[path = "serve/node.rs"]
 mod node;
+#[path = "serve/stop.rs"]
+mod stop;
 
 use std::time::{Duration, Instant};
 

@@ -20,12 +20,15 @@ use tower::service_fn;
 /// Time of the first flow of a test, nanoseconds since the Unix epoch; flows are a microsecond apart.
 pub const START_NS: i64 = 1_700_000_000_000_000_000;
 
+/// The window that HTTP/2 starts with (RFC 9113, section 6.9.2); clients of tonic take far more.
+const NARROW_BYTES: u32 = 65_535;
+
 pub struct TestNode {
     pub log: Arc<FlowLog>,
     builder: FlowBatchBuilder,
     web: Arc<Endpoint>,
     node: Arc<Node>,
-    socket: std::path::PathBuf,
+    pub socket: std::path::PathBuf,
     stop: watch::Sender<bool>,
     pub server: tokio::task::JoinHandle<()>,
     _folder: tempfile::TempDir,
@@ -109,14 +112,26 @@ impl TestNode {
     }
 
     pub async fn channel(&self) -> Channel {
+        self.connect(Target::from_static("http://test")).await
+    }
+
+    async fn connect(&self, target: Target) -> Channel {
         let socket = self.socket.clone();
-        Target::from_static("http://test")
+        target
             .connect_with_connector(service_fn(move |_: Uri| {
                 let socket = socket.clone();
                 async move { tokio::net::UnixStream::connect(socket).await.map(TokioIo::new) }
             }))
             .await
             .unwrap()
+    }
+
+    /// A client whose connection holds so little that the server soon has to wait for it.
+    pub async fn narrow_client(&self) -> ObserverClient<Channel> {
+        let target = Target::from_static("http://test")
+            .initial_stream_window_size(NARROW_BYTES)
+            .initial_connection_window_size(NARROW_BYTES);
+        ObserverClient::new(self.connect(target).await)
     }
 
     pub async fn client(&self) -> ObserverClient<Channel> {
