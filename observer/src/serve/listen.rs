@@ -7,11 +7,15 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use tokio::net::{TcpListener, UnixListener};
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tokio_stream::wrappers::UnixListenerStream;
+use tonic::transport::server::TcpIncoming;
 
+/// A client that vanished without a word is noticed after this time and a few tries.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Who may connect to a unix socket: its owner and its group.
 const SOCKET_MODE: u32 = 0o660;
 
@@ -90,7 +94,7 @@ pub(super) enum Listener {
 
 pub(super) enum Accepted {
     Unix(UnixListenerStream, SocketFile),
-    Tcp(TcpListenerStream),
+    Tcp(TcpIncoming),
 }
 
 /// Removes the socket's file in the end.
@@ -146,7 +150,12 @@ impl Listener {
     pub(super) fn accepted(self) -> Accepted {
         match self {
             Self::Unix(listener, file) => Accepted::Unix(UnixListenerStream::new(listener), file),
-            Self::Tcp(listener, _) => Accepted::Tcp(TcpListenerStream::new(listener)),
+            Self::Tcp(listener, _) => {
+                let connections = TcpIncoming::from(listener)
+                    .with_nodelay(Some(true))
+                    .with_keepalive(Some(KEEPALIVE));
+                Accepted::Tcp(connections)
+            }
         }
     }
 }
@@ -160,18 +169,22 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
     if !found.file_type().is_socket() {
         return Err(ListenError::NotASocket { path: path.to_owned() });
     }
-    if let Ok(connection) = std::os::unix::net::UnixStream::connect(path) {
-        let pid = getsockopt(&connection, PeerCredentials)
+    let pid = match std::os::unix::net::UnixStream::connect(path) {
+        Ok(connection) => getsockopt(&connection, PeerCredentials)
             .ok()
-            .map(|credentials| credentials.pid());
-        return Err(ListenError::Taken {
-            address: address(),
-            pid,
-        });
-    }
-    fs::remove_file(path).map_err(|source| ListenError::Refused {
+            .map(|credentials| credentials.pid()),
+        // Only this means that nobody is there; an observer that is too busy to answer is there all the same.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            return fs::remove_file(path).map_err(|source| ListenError::Refused {
+                address: address(),
+                source,
+            });
+        }
+        Err(_) => None,
+    };
+    Err(ListenError::Taken {
         address: address(),
-        source,
+        pid,
     })
 }
 
