@@ -13,7 +13,7 @@ use bpf_probes::event::{
     DIRECTION_INGRESS, Event, FullEvent, KernelOffsets, PacketHeaders, SOURCE_EGRESS, SOURCE_INGRESS, SOURCES,
     SourceCounters,
 };
-use bpf_probes::parse::Frame;
+use bpf_probes::parse::{Frame, Rejected};
 
 /// Per-CPU working memory of one program: all of it is too large for the 512 bytes of a program's stack.
 #[repr(C)]
@@ -112,6 +112,16 @@ pub(crate) fn scratch(source: u32) -> Option<&'static mut Scratch> {
 pub(crate) fn counters(source: u32) -> Option<&'static mut SourceCounters> {
     // SAFETY: as for `scratch`: one slot a program and CPU.
     COUNTERS.get_ptr_mut(source).map(|slot| unsafe { &mut *slot })
+}
+
+/// Counts a packet that the parser refuses.
+#[inline(always)]
+pub(crate) fn count_rejected(rejected: Rejected, counters: &mut SourceCounters) -> Option<()> {
+    match rejected {
+        Rejected::NotIp => counters.not_ip += 1,
+        Rejected::Malformed => counters.malformed += 1,
+    }
+    None
 }
 
 /// Whether the ring buffer is the way out, and not the perf rings.

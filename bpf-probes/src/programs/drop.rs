@@ -6,9 +6,9 @@ use aya_ebpf::programs::RawTracePointContext;
 use bpf_probes::event::{
     DIRECTION_EGRESS, DIRECTION_INGRESS, FullEvent, KIND_DROP, Outer, SOURCE_DROP, SourceCounters, TUNNEL_NONE,
 };
-use bpf_probes::parse::{Link, Rejected, SNAPLEN, parse};
+use bpf_probes::parse::{Link, SNAPLEN, parse};
 
-use super::{counters, emits, global, offsets, scratch, send};
+use super::{count_rejected, counters, emits, global, offsets, scratch, send};
 
 /// `sk_buff.mac_header` and `network_header` while they aren't set.
 const NOT_SET: u16 = 0xffff;
@@ -81,7 +81,7 @@ fn observe(context: &RawTracePointContext, counters: &mut SourceCounters) -> Opt
         return None;
     }
     let event = &mut scratch.record.event;
-    match parse(
+    if let Err(rejected) = parse(
         &scratch.frame,
         captured,
         link,
@@ -89,15 +89,7 @@ fn observe(context: &RawTracePointContext, counters: &mut SourceCounters) -> Opt
         &mut scratch.inner,
         &mut scratch.record.outer,
     ) {
-        Ok(()) => {}
-        Err(Rejected::NotIp) => {
-            counters.not_ip += 1;
-            return None;
-        }
-        Err(Rejected::Malformed) => {
-            counters.malformed += 1;
-            return None;
-        }
+        return count_rejected(rejected, counters);
     }
     if event.headers.tunnel == TUNNEL_NONE {
         scratch.record.outer = Outer::default();

@@ -8,9 +8,9 @@ use bpf_probes::event::{
     DIRECTION_EGRESS, DIRECTION_INGRESS, Event, FLAG_NO_TRANSPORT, FLAG_VLAN, KIND_PACKET, KIND_PACKET_WITH_BYTES,
     Outer, PacketHeaders, SOURCE_EGRESS, SOURCE_INGRESS, TUNNEL_NONE,
 };
-use bpf_probes::parse::{Link, Rejected, SNAPLEN, parse};
+use bpf_probes::parse::{Link, SNAPLEN, parse};
 
-use super::{LONG_BYTES, counters, emits, scratch, send, send_with_bytes, uses_bpf_ring};
+use super::{LONG_BYTES, count_rejected, counters, emits, scratch, send, send_with_bytes, uses_bpf_ring};
 
 const PORT_DNS: u16 = 53;
 const PROTOCOL_UDP: u8 = 17;
@@ -69,7 +69,7 @@ fn observe(context: &TcContext, link: Link, direction: u8) -> Option<()> {
         return None;
     }
     let event = &mut scratch.record.event;
-    match parse(
+    if let Err(rejected) = parse(
         &scratch.frame,
         captured,
         link,
@@ -77,15 +77,7 @@ fn observe(context: &TcContext, link: Link, direction: u8) -> Option<()> {
         &mut scratch.inner,
         &mut scratch.record.outer,
     ) {
-        Ok(()) => {}
-        Err(Rejected::NotIp) => {
-            counters.not_ip += 1;
-            return None;
-        }
-        Err(Rejected::Malformed) => {
-            counters.malformed += 1;
-            return None;
-        }
+        return count_rejected(rejected, counters);
     }
     // SAFETY: as above.
     unsafe {
