@@ -48,6 +48,7 @@ missing=()
 has cc && has c++ || missing+=("a C and C++ compiler")
 has ip || missing+=("ip (iproute2)")
 has nft || missing+=("nft (nftables)")
+has sysctl || missing+=("sysctl (procps)")
 has ping || missing+=("ping (iputils)")
 rust_is_new_enough || missing+=("Rust $RUST or later")
 lint_tools_are_there || missing+=("clippy and rustfmt")
@@ -70,7 +71,7 @@ case "$system" in
   debian | ubuntu) ;;
   *)
     fail "this script installs on Debian 12 and Ubuntu only, and this is '$system'. Please install:" \
-      "  - a C and C++ compiler, iproute2, nftables and ping, with your package manager" \
+      "  - a C and C++ compiler, iproute2, nftables, procps and ping, with your package manager" \
       "  - Rust: see https://rustup.rs, then: rustup toolchain install stable --component clippy --component rustfmt" \
       "  - for eBPF: rustup toolchain install nightly --profile minimal --component rust-src" \
       "  - the linker: cargo install --locked cargo-binstall && cargo binstall bpf-linker"
@@ -113,6 +114,7 @@ has cc && has c++ || packages+=(build-essential)
 has ip || packages+=(iproute2)
 has nft || packages+=(nftables)
 has ping || packages+=(iputils-ping)
+has sysctl || packages+=(procps)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || packages+=(ca-certificates)
 if [ ${#packages[@]} -gt 0 ]; then apt_install "${packages[@]}"; fi
 
