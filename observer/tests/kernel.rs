@@ -1,6 +1,8 @@
 //! The running kernel, the probes, and the way of a packet into the log. Needs root; makes its own network namespaces.
 #![allow(clippy::unwrap_used)]
 
+#[path = "kernel/frame.rs"]
+mod frame;
 #[path = "kernel/playground.rs"]
 mod playground;
 
@@ -8,7 +10,8 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use arrow_array::types::{UInt8Type, UInt16Type, UInt64Type};
+use arrow_array::types::{UInt8Type, UInt16Type, UInt32Type, UInt64Type};
+use etherparse::{PacketBuilder, VlanId};
 use flow::batch::FlowBatch;
 use flow::record::from_stored;
 use flow::schema::Column;
@@ -169,6 +172,88 @@ fn an_interface_without_ethernet_is_read_from_its_ip_header() {
         batch.address(Column::DestinationIp, row).map(from_stored),
         Some("10.94.0.2".parse().unwrap())
     );
+    running.stop();
+}
+
+#[test]
+fn a_tag_that_the_stack_has_taken_off_is_put_back_in_front() {
+    if !available() {
+        return;
+    }
+    let playground = Playground::new();
+    let mut running = Running::start(&playground, Hook::of_kernel(), RING);
+    // On the way in the kernel takes the outer tag out of the frame before the programs see it.
+    let tags = |outer| VlanId::try_new(outer).unwrap();
+    let builder = || PacketBuilder::ethernet2([1; 6], [2; 6]);
+    let (mut one, mut two) = (Vec::new(), Vec::new());
+    let ends = ([10, 98, 0, 2], [10, 98, 0, 1]);
+    let single = builder().single_vlan(tags(7)).ipv4(ends.0, ends.1, 64);
+    single.udp(1, 1007).write(&mut one, &[0; 30]).unwrap();
+    let double = builder().double_vlan(tags(8), tags(9)).ipv4(ends.0, ends.1, 64);
+    double.udp(1, 1009).write(&mut two, &[0; 30]).unwrap();
+    within(&playground.pod, move || {
+        frame::send_frame("eth0", &one).unwrap();
+        frame::send_frame("eth0", &two).unwrap();
+    })
+    .join()
+    .unwrap();
+    for (to, tags) in [(1007, (Some(7), None)), (1009, (Some(8), Some(9)))] {
+        let (batch, row) = running
+            .wait_for(|batch, row| port(batch, row) == Some(to) && byte(batch, Column::Verdict, row) == Some(1))
+            .expect("the frame is seen on its way in");
+        let tag = |column| batch.number::<UInt16Type>(column, row);
+        assert_eq!((tag(Column::Vlan), tag(Column::InnerVlan)), tags, "to port {to}");
+    }
+    running.stop();
+}
+
+#[test]
+fn a_packet_in_a_tunnel_is_seen_inside_and_outside_of_it() {
+    if !available() {
+        return;
+    }
+    let playground = Playground::new();
+    for (namespace, from, to) in [(&playground.node, 1, 2), (&playground.pod, 2, 1)] {
+        let (local, remote) = (format!("10.99.0.{from}"), format!("10.99.0.{to}"));
+        let device = [
+            "-n", namespace, "link", "add", "vx", "type", "vxlan", "id", "42", "dstport", "4789",
+        ];
+        if !try_ip(&[&device[..], &["local", &local, "remote", &remote]].concat()) {
+            return println!("skipped: this kernel has no vxlan interfaces");
+        }
+        ip(&[
+            "-n",
+            namespace,
+            "addr",
+            "add",
+            &format!("10.95.0.{from}/24"),
+            "dev",
+            "vx",
+        ]);
+        ip(&["-n", namespace, "link", "set", "vx", "up"]);
+    }
+    let mut running = Running::start(&playground, Hook::of_kernel(), RING);
+    send_udp(&playground.node, "10.95.0.1:0", "10.95.0.2:1095", 1);
+    for (interface, tunnel) in [("vx", None), ("vpod", Some((1, 42, "10.99.0.2".parse().unwrap())))] {
+        let (batch, row) = running
+            .wait_for(|batch, row| {
+                port(batch, row) == Some(1095)
+                    && byte(batch, Column::Verdict, row) == Some(1)
+                    && batch.text_at(Column::InterfaceName, row) == Some(interface)
+            })
+            .expect("the packet is seen");
+        let found = byte(&batch, Column::TunnelProtocol, row).map(|protocol| {
+            let vni = batch.number::<UInt32Type>(Column::TunnelVni, row).unwrap();
+            (
+                protocol,
+                vni,
+                from_stored(batch.address(Column::TunnelDestinationIp, row).unwrap()),
+            )
+        });
+        assert_eq!(found, tunnel, "on {interface}");
+        let inner = batch.address(Column::DestinationIp, row).map(from_stored);
+        assert_eq!(inner, Some("10.95.0.2".parse().unwrap()));
+    }
     running.stop();
 }
 

@@ -5,8 +5,8 @@ use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_skb_cgroup_id, bpf_skb_load_bytes}
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use bpf_probes::event::{
-    DIRECTION_EGRESS, DIRECTION_INGRESS, Event, FLAG_NO_TRANSPORT, FLAG_VLAN, KIND_PACKET, KIND_PACKET_WITH_BYTES,
-    Outer, PacketHeaders, SOURCE_EGRESS, SOURCE_INGRESS, TUNNEL_NONE,
+    DIRECTION_EGRESS, DIRECTION_INGRESS, Event, FLAG_NO_TRANSPORT, FLAG_QINQ, FLAG_VLAN, KIND_PACKET,
+    KIND_PACKET_WITH_BYTES, Outer, PacketHeaders, SOURCE_EGRESS, SOURCE_INGRESS, TUNNEL_NONE,
 };
 use bpf_probes::parse::{Link, SNAPLEN, parse};
 
@@ -90,8 +90,13 @@ fn observe(context: &TcContext, link: Link, direction: u8) -> Option<()> {
         } else {
             0
         };
-        // A tag that the network card or the stack has taken out of the frame.
-        if (*skb).vlan_present != 0 && event.headers.flags & FLAG_VLAN == 0 {
+        // A tag that the network card or the stack has taken out of the frame was the first one. Tags around a tunnel
+        // aren't reported: the headers are those of the packet inside.
+        if (*skb).vlan_present != 0 && event.headers.tunnel == TUNNEL_NONE {
+            if event.headers.flags & FLAG_VLAN != 0 {
+                event.headers.inner_vlan = event.headers.vlan;
+                event.headers.flags |= FLAG_QINQ;
+            }
             event.headers.vlan = (*skb).vlan_tci as u16;
             event.headers.flags |= FLAG_VLAN;
         }
