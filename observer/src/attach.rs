@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use aya::programs::ProgramError;
 use aya::programs::tc::{
@@ -13,6 +14,7 @@ use aya::programs::tc::{
 };
 use aya::util::KernelVersion;
 use futures::channel::mpsc::UnboundedReceiver;
+use futures::stream::FusedStream;
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
@@ -22,6 +24,9 @@ use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
 
 use crate::interface::{Interface, InterfaceError, Interfaces, LinkLayer, Selection};
 use crate::probes::{Probes, ProbesError};
+
+/// How long to wait if the interfaces can't be read.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Why programs can't be attached.
 #[derive(Debug, thiserror::Error)]
@@ -73,8 +78,16 @@ pub struct Attacher {
     interfaces: Arc<Interfaces>,
     table: BTreeMap<u32, Interface>,
     attached: BTreeMap<u32, Attached>,
+    handle: Handle,
     messages: UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>,
     refused: BTreeSet<u32>,
+}
+
+/// What is known about the messages before one.
+#[derive(PartialEq, Eq)]
+enum Messages {
+    Whole,
+    Lost,
 }
 
 struct Attached {
@@ -103,10 +116,11 @@ impl Attacher {
             interfaces,
             table: BTreeMap::new(),
             attached: BTreeMap::new(),
+            handle,
             messages,
             refused: BTreeSet::new(),
         };
-        attacher.table = existing(&handle).await?;
+        attacher.table = existing(&attacher.handle).await?;
         attacher.selection.check(&attacher.table)?;
         if hook == Hook::Clsact {
             attacher.remove_leftovers();
@@ -121,29 +135,78 @@ impl Attacher {
     /// Follows interfaces as they come, go and change their names, until netlink ends.
     pub async fn run(mut self) {
         while let Some((message, _)) = self.messages.next().await {
-            match message.payload {
-                NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
-                    if let Some(interface) = Interface::of(&link)
-                        && self.table.get(&interface.index) != Some(&interface)
-                    {
-                        self.table.insert(interface.index, interface.clone());
-                        self.consider(&interface);
-                        self.publish();
-                    }
-                }
-                // Removal from a bridge is told by a message of the same kind for another address family.
-                NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link))
-                    if link.header.interface_family == AddressFamily::Unspec =>
-                {
-                    self.table.remove(&link.header.index);
-                    self.refused.remove(&link.header.index);
-                    self.detach(link.header.index);
-                    self.publish();
-                }
-                NetlinkPayload::Error(error) => tracing::warn!("netlink reports: {error}"),
-                _ => {}
+            if self.follow(message.payload) == Messages::Lost {
+                tracing::warn!("interfaces change faster than netlink tells of them; reading them all again");
+                self.catch_up().await;
             }
         }
+    }
+
+    fn follow(&mut self, message: NetlinkPayload<RouteNetlinkMessage>) -> Messages {
+        match message {
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
+                if let Some(interface) = Interface::of(&link) {
+                    self.update(interface);
+                }
+            }
+            // Removal from a bridge is told by a message of the same kind for another address family.
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link))
+                if link.header.interface_family == AddressFamily::Unspec =>
+            {
+                self.forget(link.header.index);
+            }
+            // The socket was full (ENOBUFS).
+            NetlinkPayload::Overrun(_) => return Messages::Lost,
+            NetlinkPayload::Error(error) => tracing::warn!("netlink reports: {error}"),
+            _ => {}
+        }
+        Messages::Whole
+    }
+
+    /// Reads all interfaces again, until no message came in between: one that did may be older than what was read.
+    async fn catch_up(&mut self) {
+        loop {
+            let table = existing(&self.handle).await;
+            let mut is_overtaken = false;
+            while let Ok((message, _)) = self.messages.try_recv() {
+                is_overtaken = true;
+                self.follow(message.payload);
+            }
+            match table {
+                Ok(_) if is_overtaken => {}
+                Ok(table) => {
+                    let gone: Vec<u32> = self
+                        .table
+                        .keys()
+                        .filter(|index| !table.contains_key(index))
+                        .copied()
+                        .collect();
+                    gone.into_iter().for_each(|index| self.forget(index));
+                    table.into_values().for_each(|interface| self.update(interface));
+                    return;
+                }
+                Err(error) if self.messages.is_terminated() => return tracing::error!("{error}"),
+                Err(error) => {
+                    tracing::warn!("{error}; trying again");
+                    tokio::time::sleep(RETRY_INTERVAL).await;
+                }
+            }
+        }
+    }
+
+    fn update(&mut self, interface: Interface) {
+        if self.table.get(&interface.index) != Some(&interface) {
+            self.table.insert(interface.index, interface.clone());
+            self.consider(&interface);
+            self.publish();
+        }
+    }
+
+    fn forget(&mut self, index: u32) {
+        self.table.remove(&index);
+        self.refused.remove(&index);
+        self.detach(index);
+        self.publish();
     }
 
     fn publish(&self) {
@@ -210,25 +273,22 @@ impl Attacher {
             };
             let link = probes
                 .classifier(name)?
-                .attach_with_options(&interface.name, direction, options)
-                .map_err(|error| refused(chain(&error)))?;
-            attached.links.push((name, link));
+                .attach_with_options(&interface.name, direction, options);
+            match link {
+                Ok(link) => attached.links.push((name, link)),
+                // Both directions or none: half of an interface's packets would look like a fault of the network.
+                Err(error) => {
+                    release(&mut probes, attached);
+                    return Err(refused(chain(&error)));
+                }
+            }
         }
         Ok(attached)
     }
 
     fn detach(&mut self, index: u32) {
-        let Some(attached) = self.attached.remove(&index) else {
-            return;
-        };
-        let mut probes = self.probes.lock();
-        for (name, link) in attached.links {
-            // The kernel has detached from an interface that is gone; what is left is to forget our handle.
-            if let Ok(program) = probes.classifier(name)
-                && let Err(error) = program.detach(link)
-            {
-                tracing::debug!(interface = attached.name, "detached already: {error}");
-            }
+        if let Some(attached) = self.attached.remove(&index) {
+            release(&mut self.probes.lock(), attached);
         }
     }
 
@@ -246,6 +306,17 @@ impl Attacher {
                     }
                 }
             }
+        }
+    }
+}
+
+fn release(probes: &mut Probes, attached: Attached) {
+    for (name, link) in attached.links {
+        // The kernel has detached from an interface that is gone; what is left is to forget our handle.
+        if let Ok(program) = probes.classifier(name)
+            && let Err(error) = program.detach(link)
+        {
+            tracing::debug!(interface = attached.name, "detached already: {error}");
         }
     }
 }
