@@ -34,6 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .args([
             "build",
             "--quiet",
+            "--locked",
             "--release",
             "--package",
             "bpf-probes",
@@ -128,12 +129,21 @@ fn missing(what: &str) -> String {
     )
 }
 
+/// The commit that is built, if this is a checkout. Only files that exist are watched: cargo takes one that is missing for
+/// changed, each time, and `.git` is a file in a worktree.
 fn commit() -> String {
-    println!("cargo::rerun-if-changed=../.git/HEAD");
-    let output = Command::new("git").args(["rev-parse", "--short=10", "HEAD"]).output();
-    output
-        .ok()
-        .filter(|output| output.status.success())
-        .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-        .unwrap_or_else(|| "unknown".to_owned())
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).output().ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        (output.status.success() && !text.is_empty()).then_some(text)
+    };
+    // The log of HEAD grows with each commit; HEAD itself only names the branch.
+    for name in ["HEAD", "logs/HEAD"] {
+        if let Some(path) = git(&["rev-parse", "--git-path", name])
+            && Path::new(&path).exists()
+        {
+            println!("cargo::rerun-if-changed={path}");
+        }
+    }
+    git(&["rev-parse", "--short=10", "HEAD"]).unwrap_or_else(|| "unknown".to_owned())
 }
