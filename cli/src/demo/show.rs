@@ -23,7 +23,7 @@ use crate::settings::Settings;
 const PASSED_LINES: u32 = 28;
 const DROP_LINES: u32 = 12;
 /// How many of these may be about the same thing, so that there is room for every kind of traffic.
-const PASSED_LINES_ALIKE: u32 = 2;
+const PASSED_LINES_ALIKE: u32 = 1;
 const DROP_LINES_ALIKE: u32 = 1;
 
 /// Shows flows until `stop`, or until `limit` is over, then the summary. Without a limit every flow is shown, else
@@ -118,7 +118,8 @@ fn finds_neighbours(flow: &Flow) -> bool {
     }
 }
 
-/// What flows of one kind have in common: both ends in either order, protocol, service, and the reason of a drop.
+/// What flows of one kind have in common: both ends in either order, protocol, service, question or answer, and the
+/// reason of a drop. Where a packet was seen makes no difference: it is shown once.
 fn kind(flow: &Flow) -> String {
     let (protocol, ports) = match flow.l4.as_ref().and_then(|l4| l4.protocol.as_ref()) {
         Some(Protocol::Tcp(tcp)) => ("tcp", (tcp.source_port, tcp.destination_port)),
@@ -137,8 +138,9 @@ fn kind(flow: &Flow) -> String {
         .as_ref()
         .map_or("", |detail| detail.kernel_drop_reason.as_str());
     let message = flow.l7.is_some();
+    let reply = flow.is_reply.as_ref().is_some_and(|reply| reply.value);
     format!(
-        "{protocol} {} {} {} {reason} {message}",
+        "{protocol} {} {} {} {reason} {message} {reply}",
         ports.0.min(ports.1),
         ends.0,
         ends.1

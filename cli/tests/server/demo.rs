@@ -44,7 +44,7 @@ fn a_replay_shows_the_first_flows_and_sums_up_all() {
         .iter()
         .filter(|line| line.starts_with("Nov 14 22:13:20.000"))
         .count();
-    assert_eq!(shown, 2, "flows that are alike leave room for others: {text}");
+    assert_eq!(shown, 1, "flows that are alike leave room for others: {text}");
     let total: u64 = lines
         .iter()
         .find_map(|line| {
@@ -53,7 +53,7 @@ fn a_replay_shows_the_first_flows_and_sums_up_all() {
                 .ok()
         })
         .expect("a summary");
-    assert!(total > 2, "all are counted, not only those shown: {total}");
+    assert!(total > 1, "all are counted, not only those shown: {total}");
     assert_eq!(lines.last(), Some(&"Lost events: 5 at kernel ring (CPU 0)"));
     let request = server.requests.lock().expect("not poisoned")[0].clone();
     assert!(request.follow && request.whitelist.len() == 2, "{request:?}");
