@@ -1,10 +1,10 @@
 # `make help` lists what one can do here.
 .DEFAULT_GOAL := help
-.PHONY: help setup build probes demo test lint bench doc clean
+.PHONY: help setup build probes demo test lint bench bench-load doc clean
 export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what building, testing and the demo need (Debian 12, Ubuntu)
 	@scripts/setup.sh
@@ -24,8 +24,12 @@ test: setup ## run all tests; as root also those on the real kernel
 lint: setup ## check format, lints, documentation, licences, scripts
 	@scripts/lint.sh
 
-bench: setup ## measure; see docs/performance.md
+bench: setup ## measure the steps of the event path; see docs/performance.md
 	cargo bench --locked --package benches
+
+bench-load: setup ## measure on real traffic, as root; flags in ARGS='--only udp-flood'
+	cargo build --release --locked --package observer --package cli --package benches --bins
+	$(if $(filter 0,$(shell id -u)),,sudo) $${CARGO_TARGET_DIR:-target}/release/load $(ARGS)
 
 doc: setup ## build the documentation of the code into target/doc
 	cargo doc --locked --workspace --no-deps

@@ -1,7 +1,7 @@
-//! Benches, load and side-by-side reports.
+//! Benches and load.
 //!
-//! The criterion benches of the event path are in `benches/`; the programs in `src/bin` make load in network namespaces
-//! of their own and print what it costs. [`namespace`] is what they share.
+//! The criterion benches of the event path are in `benches/`; the program [`load`] makes load in network namespaces of its
+//! own ([`namespace`]) and prints what it costs.
 //!
 //! ```
 //! if benches::namespace::may_create() {
@@ -10,4 +10,5 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod load;
 pub mod namespace;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, bail};
@@ -13,7 +14,8 @@ pub fn may_create() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// A sender with `10.77.0.1` on `a0` and a receiver with `10.77.0.2` on `b0`.
+/// A sender with `10.77.0.1` on `a0` and a receiver with `10.77.0.2` on `b0`. The receiver also answers to all of
+/// `10.78.0.0/16`, and the sender to `10.79.0.0/16`.
 #[derive(Debug)]
 pub struct Pair {
     /// Name of the sender's namespace.
@@ -28,7 +30,8 @@ impl Pair {
     /// # Errors
     /// If a command fails, which needs root.
     pub fn new() -> anyhow::Result<Self> {
-        let prefix = format!("plxb{}", std::process::id());
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let prefix = format!("plxb{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
         let pair = Self {
             sender: format!("{prefix}-a"),
             receiver: format!("{prefix}-b"),
@@ -60,6 +63,13 @@ impl Pair {
                 interface,
             ])?;
             ip(&["-n", namespace, "link", "set", interface, "up"])?;
+        }
+        for (here, interface, network, there, address) in [
+            (&pair.receiver, "b0", "10.78.0.0/16", &pair.sender, "10.77.0.2"),
+            (&pair.sender, "a0", "10.79.0.0/16", &pair.receiver, "10.77.0.1"),
+        ] {
+            ip(&["-n", here, "route", "add", "local", network, "dev", interface])?;
+            ip(&["-n", there, "route", "add", network, "via", address])?;
         }
         Ok(pair)
     }
@@ -97,4 +107,23 @@ pub fn within<T: Send + 'static>(
         setns(file, CloneFlags::CLONE_NEWNET).with_context(|| format!("cannot enter {path}"))?;
         work()
     })
+}
+
+/// Runs `work` inside a namespace and waits for it. A socket that it returns stays in that namespace.
+///
+/// # Errors
+/// If the namespace can't be entered, and those of `work`.
+pub fn inside<T: Send + 'static>(
+    namespace: &str,
+    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    finished(within(namespace, work))
+}
+
+/// Waits for a thread.
+///
+/// # Errors
+/// Those of the thread, and its panic.
+pub fn finished<T>(thread: JoinHandle<anyhow::Result<T>>) -> anyhow::Result<T> {
+    thread.join().map_err(|_| anyhow::anyhow!("a thread has panicked"))?
 }
