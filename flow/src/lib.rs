@@ -27,3 +27,4 @@ pub mod record;
 pub mod schema;
 pub mod text;
 pub mod to_api;
+pub mod wire;

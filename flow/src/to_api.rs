@@ -23,11 +23,11 @@ use crate::schema::Column;
 use crate::text::summary;
 
 /// IANA protocol numbers.
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
-const SCTP: u8 = 132;
+pub(crate) const ICMP: u8 = 1;
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
+pub(crate) const ICMPV6: u8 = 58;
+pub(crate) const SCTP: u8 = 132;
 
 impl FlowBatch {
     /// A row as the API has it.
@@ -66,15 +66,15 @@ impl FlowBatch {
     fn columns_to_flow(&self, row: usize) -> Flow {
         let byte = |column| i32::from(self.number::<UInt8Type>(column, row).unwrap_or_default());
         let kernel_reason = self.text_at(Column::DropReason, row);
-        let api_reason = self.shared_at(Column::DropReasonApi, row).unwrap_or_default();
+        let (drop_reason, drop_reason_desc) = self.drop_reasons(row);
         let code = self.shared_at(Column::DropReasonCode, row).unwrap_or_default();
         let l4 = self.layer4(row);
         Flow {
             time: Some(Timestamp::from_nanos(self.time_ns(row))),
             uuid: self.uuid(row),
             verdict: byte(Column::Verdict),
-            drop_reason: if kernel_reason.is_some() { api_reason } else { code },
-            drop_reason_desc: i32::try_from(api_reason).unwrap_or_default(),
+            drop_reason,
+            drop_reason_desc,
             ethernet: self.ethernet(row),
             ip: self.ip(row),
             tunnel: self.tunnel(row),
@@ -83,10 +83,10 @@ impl FlowBatch {
             r#type: byte(Column::FlowType),
             node_name: self.owned(Column::NodeName, row),
             node_labels: self.list(Column::NodeLabels, row),
-            source_names: self.list(Column::SourceNames, row),
-            destination_names: self.list(Column::DestinationNames, row),
-            source_service: self.service(row, Column::SourceService, Column::SourceServiceNamespace),
-            destination_service: self.service(row, Column::DestinationService, Column::DestinationServiceNamespace),
+            source_names: self.list(SOURCE.names, row),
+            destination_names: self.list(DESTINATION.names, row),
+            source_service: self.service(row, SOURCE.service, SOURCE.service_namespace),
+            destination_service: self.service(row, DESTINATION.service, DESTINATION.service_namespace),
             l7: self.layer7(row),
             event_type: self
                 .number::<Int32Type>(Column::EventType, row)
@@ -123,6 +123,17 @@ impl FlowBatch {
         }
     }
 
+    /// The drop reason as the API has it: the older number, and the value of its enum.
+    pub(crate) fn drop_reasons(&self, row: usize) -> (u32, i32) {
+        let api_reason = self.shared_at(Column::DropReasonApi, row).unwrap_or_default();
+        let older = if self.text_at(Column::DropReason, row).is_some() {
+            api_reason
+        } else {
+            self.shared_at(Column::DropReasonCode, row).unwrap_or_default()
+        };
+        (older, i32::try_from(api_reason).unwrap_or_default())
+    }
+
     fn boolean(&self, column: Column, row: usize) -> Option<bool> {
         use arrow_array::Array as _;
         self.booleans(column)
@@ -134,7 +145,7 @@ impl FlowBatch {
         self.text_at(column, row).unwrap_or_default().to_owned()
     }
 
-    fn list(&self, column: Column, row: usize) -> Vec<String> {
+    pub(crate) fn list(&self, column: Column, row: usize) -> Vec<String> {
         self.text_at(column, row)
             .map(|text| text.split(',').map(str::to_owned).collect())
             .unwrap_or_default()
@@ -179,7 +190,7 @@ impl FlowBatch {
         })
     }
 
-    fn layer4(&self, row: usize) -> Option<Layer4> {
+    pub(crate) fn layer4(&self, row: usize) -> Option<Layer4> {
         let half = |column| self.number::<UInt16Type>(column, row);
         let protocol = match self.number::<UInt8Type>(Column::Protocol, row)? {
             TCP => Protocol::Tcp(Tcp {
@@ -240,7 +251,7 @@ impl FlowBatch {
         })
     }
 
-    fn endpoint(&self, row: usize, columns: &EndpointColumns) -> Option<Endpoint> {
+    pub(crate) fn endpoint(&self, row: usize, columns: &EndpointColumns) -> Option<Endpoint> {
         let endpoint = Endpoint {
             id: self.shared_at(columns.id, row).unwrap_or_default(),
             identity: self.shared_at(columns.identity, row).unwrap_or_default(),
@@ -263,7 +274,7 @@ impl FlowBatch {
         (endpoint != Endpoint::default()).then_some(endpoint)
     }
 
-    fn service(&self, row: usize, name: Column, namespace: Column) -> Option<Service> {
+    pub(crate) fn service(&self, row: usize, name: Column, namespace: Column) -> Option<Service> {
         let service = Service {
             name: self.owned(name, row),
             namespace: self.owned(namespace, row),
@@ -271,7 +282,7 @@ impl FlowBatch {
         (service != Service::default()).then_some(service)
     }
 
-    fn interface(&self, row: usize) -> Option<NetworkInterface> {
+    pub(crate) fn interface(&self, row: usize) -> Option<NetworkInterface> {
         let interface = NetworkInterface {
             index: self.shared_at(Column::InterfaceIndex, row).unwrap_or_default(),
             name: self.owned(Column::InterfaceName, row),
@@ -279,7 +290,7 @@ impl FlowBatch {
         (interface != NetworkInterface::default()).then_some(interface)
     }
 
-    fn layer7(&self, row: usize) -> Option<Layer7> {
+    pub(crate) fn layer7(&self, row: usize) -> Option<Layer7> {
         let message_type = self.number::<UInt8Type>(Column::L7Type, row)?;
         let record = if let Some(query) = self.text_at(Column::DnsQuery, row) {
             Some(Record::Dns(Dns {
@@ -343,17 +354,21 @@ impl FlowBatch {
     }
 }
 
-struct EndpointColumns {
-    id: Column,
-    identity: Column,
-    cluster: Column,
-    namespace: Column,
-    pod: Column,
-    labels: Column,
-    workloads: Column,
+/// The columns that tell of one end of a flow.
+pub(crate) struct EndpointColumns {
+    pub(crate) id: Column,
+    pub(crate) identity: Column,
+    pub(crate) cluster: Column,
+    pub(crate) namespace: Column,
+    pub(crate) pod: Column,
+    pub(crate) labels: Column,
+    pub(crate) workloads: Column,
+    pub(crate) names: Column,
+    pub(crate) service: Column,
+    pub(crate) service_namespace: Column,
 }
 
-const SOURCE: EndpointColumns = EndpointColumns {
+pub(crate) const SOURCE: EndpointColumns = EndpointColumns {
     id: Column::SourceId,
     identity: Column::SourceIdentity,
     cluster: Column::SourceCluster,
@@ -361,9 +376,12 @@ const SOURCE: EndpointColumns = EndpointColumns {
     pod: Column::SourcePod,
     labels: Column::SourceLabels,
     workloads: Column::SourceWorkloads,
+    names: Column::SourceNames,
+    service: Column::SourceService,
+    service_namespace: Column::SourceServiceNamespace,
 };
 
-const DESTINATION: EndpointColumns = EndpointColumns {
+pub(crate) const DESTINATION: EndpointColumns = EndpointColumns {
     id: Column::DestinationId,
     identity: Column::DestinationIdentity,
     cluster: Column::DestinationCluster,
@@ -371,6 +389,9 @@ const DESTINATION: EndpointColumns = EndpointColumns {
     pod: Column::DestinationPod,
     labels: Column::DestinationLabels,
     workloads: Column::DestinationWorkloads,
+    names: Column::DestinationNames,
+    service: Column::DestinationService,
+    service_namespace: Column::DestinationServiceNamespace,
 };
 
 /// A MAC address as the API writes it.
