@@ -182,7 +182,7 @@ pub struct FullEvent {
 }
 
 /// What the programs count, per CPU. Every packet that a program sees is in exactly one of `delivered`, `lost`,
-/// `not_ip` and `malformed` of its source.
+/// `not_ip`, `malformed` and `filtered` of its source.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(
@@ -200,6 +200,8 @@ pub struct SourceCounters {
     pub not_ip: u64,
     /// Packets whose IP header is cut off or contradicts itself.
     pub malformed: u64,
+    /// Packets that the capture filter leaves out.
+    pub filtered: u64,
 }
 
 /// Index of the ingress programs' [`SourceCounters`].

@@ -17,5 +17,6 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod capture_filter;
 pub mod event;
 pub mod parse;

@@ -1,5 +1,6 @@
 //! What the programs share: scratch space, counters, the way out.
 
+mod capture_filter;
 mod drop;
 mod packet;
 

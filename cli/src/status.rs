@@ -98,7 +98,15 @@ fn compact(out: &mut String, status: &ServerStatusResponse) -> Result<()> {
         }
     }
     let Some(capture) = &status.capture else { return Ok(()) };
-    writeln!(out, "Capture: {} on {}", capture.mode, interfaces(capture))?;
+    // Neither a replay nor a capture of drops has interfaces.
+    if capture.interfaces.is_empty() && capture.mode != "kernel" {
+        writeln!(out, "Capture: {}", capture.mode)?;
+    } else {
+        writeln!(out, "Capture: {} on {}", capture.mode, interfaces(capture))?;
+    }
+    if let Some(filter) = filter(capture) {
+        writeln!(out, "Filter: {filter}")?;
+    }
     writeln!(
         out,
         "Packets: {} seen, {} not IP, {} malformed; drops seen: {}; connections: {}",
@@ -118,6 +126,12 @@ fn interfaces(capture: &CaptureStatus) -> String {
         [] => "no interface".to_owned(),
         names => names.join(", "),
     }
+}
+
+/// Which packets are captured, and how many others there were.
+fn filter(capture: &CaptureStatus) -> Option<String> {
+    let (filter, filtered) = (&capture.capture_filter, capture.filtered);
+    (!filter.is_empty()).then(|| format!("{filter} ({} left out)", grouped(filtered)))
 }
 
 fn log(capture: &CaptureStatus) -> String {
@@ -199,6 +213,7 @@ fn fields(status: &ServerStatusResponse) -> Vec<(&'static str, String)> {
         fields.extend([
             ("CAPTURE", capture.mode.clone()),
             ("INTERFACES", interfaces(capture)),
+            ("FILTER", filter(capture).unwrap_or_else(|| "none".to_owned())),
             ("LOG", log(capture)),
             ("LOST EVENTS", lost(capture)),
         ]);
@@ -245,6 +260,25 @@ mod tests {
         };
         assert_eq!(lost(&capture), "1,500 (kernel ring 1,500)");
         assert_eq!(lost(&CaptureStatus::default()), "none");
+    }
+
+    #[test]
+    fn the_filter_of_a_capture_is_told_with_what_it_left_out() {
+        let status = ServerStatusResponse {
+            capture: Some(CaptureStatus {
+                mode: "kernel, drops only".to_owned(),
+                capture_filter: "tcp port 443".to_owned(),
+                filtered: 12_345,
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let mut out = String::new();
+        compact(&mut out, &status).expect("writes to a string");
+        assert!(
+            out.contains("Capture: kernel, drops only\nFilter: tcp port 443 (12,345 left out)\nPackets: 0 seen"),
+            "{out}"
+        );
     }
 
     #[test]

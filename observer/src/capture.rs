@@ -26,8 +26,8 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How old counters may be when somebody looks.
 const COUNT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What the capture has counted. Every packet that the programs saw was delivered, is in the ring, was lost, or wasn't
-/// IP.
+/// What the capture has counted. Every packet that the programs saw was delivered, is in the ring, was lost, was left
+/// out by the filter, or wasn't IP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CaptureCounters {
     /// Packets at interfaces.
@@ -42,6 +42,8 @@ pub struct CaptureCounters {
     pub not_ip: u64,
     /// Packets with an IP header that is cut off or contradicts itself.
     pub malformed: u64,
+    /// Packets and buffers that the capture filter leaves out.
+    pub filtered: u64,
     /// Connections in the table.
     pub connections: u64,
     /// Connections that had to go because the table was full.
@@ -240,6 +242,7 @@ impl Reader {
                         counters.lost += cpu.lost;
                         counters.not_ip += cpu.not_ip;
                         counters.malformed += cpu.malformed;
+                        counters.filtered += cpu.filtered;
                     }
                 }
                 *self.counters.write() = counters;

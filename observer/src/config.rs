@@ -11,6 +11,7 @@ use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parse
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::capture_filter::CaptureFilter;
 use crate::probes::RingKind;
 use crate::serve::Listen;
 
@@ -19,6 +20,8 @@ Examples:
   sudo parallax-observer                                  observe every interface but lo
   sudo parallax-observer --interface 'veth*' --interface '!veth-mgmt*'
   sudo parallax-observer --endpoints names.yaml --memory 1GiB
+  sudo parallax-observer --capture 'tcp port 443 and net 10.0.0.0/8'
+  sudo parallax-observer --drops-only --capture 'not port 22'
   parallax-observer --replay capture.pcapng --listen unix:///tmp/replay.sock
 
 Then: parallax observe --follow";
@@ -72,6 +75,35 @@ pub struct Settings {
     )]
     pub interface: Vec<String>,
 
+    /// Capture only packets and drops that this filter accepts, in the kernel: 'tcp port 443 and net 10.0.0.0/8'. A part
+    /// of tcpdump's language; docs/capture-filter.md explains it
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "PARALLAX_OBSERVER_CAPTURE",
+        default_value = "",
+        hide_default_value = true
+    )]
+    #[serde(serialize_with = "filter_text", skip_serializing_if = "CaptureFilter::is_empty")]
+    pub capture: CaptureFilter,
+
+    /// Capture only drops, of all interfaces: no program is attached to any of them
+    #[arg(
+        long,
+        env = "PARALLAX_OBSERVER_DROPS_ONLY",
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true",
+        hide_default_value = true,
+        hide_possible_values = true,
+        value_name = "true|false",
+        conflicts_with = "replay"
+    )]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub drops_only: bool,
+
     /// Names for addresses: a YAML file, read again when it changes
     #[arg(long, value_name = "FILE", env = "PARALLAX_OBSERVER_ENDPOINTS")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,6 +155,10 @@ pub struct Settings {
 
 fn text<S: serde::Serializer>(value: &ByteSize, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&value.display().iec())
+}
+
+fn filter_text<S: serde::Serializer>(value: &CaptureFilter, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 fn texts<S: serde::Serializer>(values: &[Listen], serializer: S) -> Result<S::Ok, S::Error> {
@@ -221,7 +257,12 @@ fn file_arguments(file: &Value, given: &ArgMatches) -> Result<Vec<OsString>, Str
             let text = match value {
                 Value::String(text) => text.clone(),
                 Value::Number(number) => number.to_string(),
-                _ => return Err(format!("`{name}` must be text, a number or a list of these")),
+                Value::Bool(truth) => truth.to_string(),
+                _ => {
+                    return Err(format!(
+                        "`{name}` must be text, a number, true or false, or a list of these"
+                    ));
+                }
             };
             arguments.push(format!("--{name}={text}").into());
         }
@@ -270,9 +311,44 @@ mod tests {
     }
 
     #[test]
+    fn a_file_says_what_to_capture_and_the_command_line_goes_before_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(
+            file.path(),
+            "capture: |\n  tcp port 443\n  and net 10.0.0.0/8\ndrops-only: true\n",
+        )
+        .unwrap();
+        let path = file.path().to_str().unwrap();
+        let settings = config(&["--config", path]).unwrap().into_settings();
+        assert_eq!(settings.capture.compiled().length, 2);
+        assert!(settings.drops_only);
+        let settings = config(&["--config", path, "--capture", "", "--drops-only=false"])
+            .unwrap()
+            .into_settings();
+        assert!(settings.capture.is_empty() && !settings.drops_only);
+        assert!(config(&["--drops-only"]).unwrap().into_settings().drops_only);
+        assert!(config(&["--drops-only", "--replay", "x.pcap"]).is_err());
+        fs::write(file.path(), "capture: tcp port htp\n").unwrap();
+        let error = config(&["--config", path]).unwrap_err().to_string();
+        assert!(
+            error.contains("expected a port number (0 to 65535) at column 10"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn what_is_printed_can_be_read() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let first = config(&["--memory", "3MiB", "--interface", "eth*"]).unwrap();
+        let first = config(&[
+            "--memory",
+            "3MiB",
+            "--interface",
+            "eth*",
+            "--capture",
+            "not port 22",
+            "--drops-only",
+        ])
+        .unwrap();
         fs::write(file.path(), serde_saphyr::to_string(&first).unwrap()).unwrap();
         let second = config(&["--config", file.path().to_str().unwrap()]).unwrap();
         assert_eq!(

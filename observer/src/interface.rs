@@ -133,6 +133,16 @@ impl Selection {
         Ok(selection)
     }
 
+    /// No interface.
+    #[must_use]
+    pub fn nothing() -> Self {
+        let everything = Glob::new("*").expect("a pattern").compile_matcher();
+        Self {
+            include: Vec::new(),
+            exclude: vec![everything],
+        }
+    }
+
     /// Whether to watch the interface of that name.
     #[must_use]
     pub fn includes(&self, name: &str) -> bool {

@@ -21,6 +21,7 @@
 pub mod attach;
 pub mod btf;
 pub mod capture;
+pub mod capture_filter;
 pub mod clock;
 pub mod config;
 pub mod connection;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use aya::maps::{Map, MapError, PerCpuArray, RingBuf};
 use aya::programs::{ProgramError, RawTracePoint, SchedClassifier};
 use aya::{Ebpf, EbpfError, EbpfLoader};
+use bpf_probes::capture_filter::CompiledFilter;
 use bpf_probes::event::{KernelOffsets, SOURCES, SourceCounters};
+use zerocopy::IntoBytes;
 
 use crate::btf::{Btf, BtfError};
 use crate::ring::{PerfRings, RingError, Rings};
@@ -85,6 +87,8 @@ pub struct ProbesOptions {
     pub ring: RingKind,
     /// `false`: the programs only count, which is the base line of what they cost.
     pub emit: bool,
+    /// Which packets and drops to capture.
+    pub capture: CompiledFilter,
 }
 
 impl Default for ProbesOptions {
@@ -93,6 +97,7 @@ impl Default for ProbesOptions {
             ring_bytes: 8 << 20,
             ring: RingKind::Perf,
             emit: true,
+            capture: CompiledFilter::NONE,
         }
     }
 }
@@ -100,7 +105,7 @@ impl Default for ProbesOptions {
 /// The loaded programs. Dropping this detaches and unloads them.
 pub struct Probes {
     ebpf: Ebpf,
-    counters: PerCpuArray<aya::maps::MapData, [u64; 5]>,
+    counters: PerCpuArray<aya::maps::MapData, [u64; 6]>,
 }
 
 impl Probes {
@@ -112,11 +117,14 @@ impl Probes {
     pub fn load(btf: &Btf, options: ProbesOptions) -> Result<(Self, Rings), ProbesError> {
         let offsets = kernel_offsets(btf)?.words();
         let emit = u32::from(options.emit);
+        let has_filter = u32::from(options.capture.length != 0);
         let use_bpf_ring = u32::from(options.ring == RingKind::Bpf);
         let mut loader = EbpfLoader::new();
         loader
             .override_global("OFFSETS", &offsets, true)
             .override_global("EMIT", &emit, true)
+            .override_global("HAS_CAPTURE_FILTER", &has_filter, true)
+            .override_global("CAPTURE_FILTER", options.capture.as_bytes(), true)
             .override_global("USE_BPF_RING", &use_bpf_ring, true);
         if options.ring == RingKind::Bpf {
             let bytes = u32::try_from(options.ring_bytes)
@@ -236,12 +244,13 @@ impl Probes {
                 })?;
                 Ok(values
                     .iter()
-                    .map(|[seen, delivered, lost, not_ip, malformed]| SourceCounters {
+                    .map(|[seen, delivered, lost, not_ip, malformed, filtered]| SourceCounters {
                         seen: *seen,
                         delivered: *delivered,
                         lost: *lost,
                         not_ip: *not_ip,
                         malformed: *malformed,
+                        filtered: *filtered,
                     })
                     .collect())
             })

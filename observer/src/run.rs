@@ -19,7 +19,7 @@ use crate::names::{Names, file};
 use crate::netns;
 use crate::pipeline::{Pipeline, PipelineOptions};
 use crate::probes::{Probes, ProbesOptions};
-use crate::replay::{self, run::replay};
+use crate::replay::{self, Format, run::replay};
 use crate::requirements;
 use crate::serve::{NodeState, ObserverServers};
 
@@ -65,6 +65,7 @@ pub async fn run(settings: Settings) -> Result<()> {
             log: Arc::clone(&log),
             counters,
             interfaces: Arc::clone(&interfaces),
+            capture_filter: settings.capture.to_string(),
         })
     };
     let (stop, shutdown) = watch::channel(false);
@@ -77,13 +78,19 @@ pub async fn run(settings: Settings) -> Result<()> {
     });
 
     if let Some(path) = &settings.replay {
-        replay::format_of(path)?;
+        if replay::format_of(path)? == Format::Flows && !settings.capture.is_empty() {
+            anyhow::bail!(
+                "--capture is about packets, and {} has flows; filter these with the flags of parallax observe",
+                path.display()
+            );
+        }
         let servers = ObserverServers::bind(&settings.listen).await?;
         let counters = Arc::new(RwLock::default());
         let pipeline = Pipeline::new(options(Box::new(NoKernel), 0));
         let (file, target, counted) = (path.clone(), Arc::clone(&log), Arc::clone(&counters));
+        let capture = *settings.capture.compiled();
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = replay(&file, pipeline, &target, &counted) {
+            if let Err(error) = replay(&file, &capture, pipeline, &target, &counted) {
                 tracing::error!("{error}");
             }
         });
@@ -98,7 +105,11 @@ pub async fn run(settings: Settings) -> Result<()> {
         let reasons: Vec<String> = missing.iter().map(ToString::to_string).collect();
         anyhow::bail!("this machine can't be observed: {}", reasons.join("\n  and "));
     }
-    let selection = Selection::new(&settings.interface)?;
+    let selection = if settings.drops_only {
+        Selection::nothing()
+    } else {
+        Selection::new(&settings.interface)?
+    };
     let btf = Btf::from_kernel()?;
     let servers = ObserverServers::bind(&settings.listen).await?;
     let ring_bytes = usize::try_from(settings.ring_size.as_u64()).context("--ring-size is too large")?;
@@ -107,6 +118,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         ProbesOptions {
             ring_bytes,
             ring: settings.ring,
+            capture: *settings.capture.compiled(),
             ..ProbesOptions::default()
         },
     )?;
@@ -130,9 +142,12 @@ pub async fn run(settings: Settings) -> Result<()> {
     let capture = Capture::start(rings, probes, Arc::clone(&interfaces), pipeline, Arc::clone(&log))
         .context("cannot start the capture")?;
     tracing::info!(addresses = ?servers.addresses(), interfaces = interfaces.watched().len(), "observing");
-    let served = servers
-        .run(node("kernel".to_owned(), capture.counters()), shutdown)
-        .await;
+    let mode = if settings.drops_only {
+        "kernel, drops only"
+    } else {
+        "kernel"
+    };
+    let served = servers.run(node(mode.to_owned(), capture.counters()), shutdown).await;
     following.abort();
     capture.stop();
     tracing::info!("ended");

@@ -55,7 +55,7 @@ pub struct NodeState {
     pub name: String,
     /// Version of this program.
     pub version: String,
-    /// `kernel`, or `replay` with the file.
+    /// `kernel`, `kernel, drops only`, or `replay` with the file.
     pub mode: String,
     /// When the observer started.
     pub started: Instant,
@@ -65,6 +65,8 @@ pub struct NodeState {
     pub counters: Arc<RwLock<CaptureCounters>>,
     /// The interfaces that are observed.
     pub interfaces: Arc<Interfaces>,
+    /// Which packets are captured, as the user has said it.
+    pub capture_filter: String,
 }
 
 /// A server that has its addresses and can start.

@@ -113,6 +113,19 @@ fn replaying(folder: &Path) -> Running {
 fn bad_usage_is_exit_code_2() {
     fails(&["--memory", "lots"], 2, &["--memory", "lots"]);
     fails(&["--listen", "nowhere"], 2, &["nowhere", "unix:///path"]);
+    fails(
+        &["--capture", "tcp port htp"],
+        2,
+        &[
+            "--capture",
+            "expected a port number (0 to 65535) at column 10, not `htp`",
+        ],
+    );
+    fails(
+        &["--drops-only", "--replay", "x.pcap"],
+        2,
+        &["--drops-only", "--replay"],
+    );
     fails(&["--nonsense"], 2, &["--nonsense"]);
     fails(&["--connections", "0"], 2, &["--connections"]);
     fails(&["--config", "/nonexistent/file"], 2, &["/nonexistent/file"]);
@@ -133,6 +146,19 @@ fn a_file_that_cannot_be_replayed_is_named() {
         &["--listen", &address, "--replay", "/nonexistent.pcap"],
         1,
         &["/nonexistent.pcap", "No such file"],
+    );
+    let flows = replay_file(folder.path());
+    fails(
+        &[
+            "--listen",
+            &address,
+            "--replay",
+            flows.to_str().unwrap(),
+            "--capture",
+            "tcp",
+        ],
+        1,
+        &["--capture is about packets", "flows.jsonl has flows"],
     );
     let endpoints = folder.path().join("names.yaml");
     fs::write(&endpoints, "endpoints:\n  - addresses: [10.0.0.300]\n").unwrap();

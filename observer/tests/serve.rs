@@ -329,6 +329,7 @@ async fn the_state_of_the_node_is_told() {
     assert_eq!((status.num_flows, status.seen_flows), (1500, 1500));
     assert!(status.max_flows > 1500 && status.uptime_ns > 0);
     let capture = status.capture.unwrap();
+    assert_eq!(capture.capture_filter, "tcp port 443");
     assert_eq!(
         (capture.mode.as_str(), capture.log_budget_bytes),
         ("replay test", LARGE as u64)

@@ -8,6 +8,7 @@ use bpf_probes::event::{
 };
 use bpf_probes::parse::{Link, SNAPLEN, parse};
 
+use super::capture_filter::captured_by_filter;
 use super::{count_rejected, counters, emits, global, offsets, scratch, send};
 
 /// `sk_buff.mac_header` and `network_header` while they aren't set.
@@ -90,6 +91,10 @@ fn observe(context: &RawTracePointContext, counters: &mut SourceCounters) -> Opt
         &mut scratch.record.outer,
     ) {
         return count_rejected(rejected, counters);
+    }
+    if !captured_by_filter(&event.headers) {
+        counters.filtered += 1;
+        return None;
     }
     if event.headers.tunnel == TUNNEL_NONE {
         scratch.record.outer = Outer::default();

@@ -10,6 +10,7 @@ use bpf_probes::event::{
 };
 use bpf_probes::parse::{Link, SNAPLEN, parse};
 
+use super::capture_filter::captured_by_filter;
 use super::{LONG_BYTES, count_rejected, counters, emits, scratch, send, send_with_bytes, uses_bpf_ring};
 
 const PORT_DNS: u16 = 53;
@@ -78,6 +79,10 @@ fn observe(context: &TcContext, link: Link, direction: u8) -> Option<()> {
         &mut scratch.record.outer,
     ) {
         return count_rejected(rejected, counters);
+    }
+    if !captured_by_filter(&event.headers) {
+        counters.filtered += 1;
+        return None;
     }
     // SAFETY: as above.
     unsafe {

@@ -37,6 +37,7 @@ fn status_tells_losses_by_stage() {
         "): Ok",
         "Current/Max Flows: 50/100 (50.00%)",
         "Capture: kernel on eth0",
+        "Filter: tcp port 443 (12,345 left out)",
         "Lost Events: 5 (kernel ring 5)",
     ] {
         assert!(output.contains(line), "{line} in {output}");

@@ -138,6 +138,8 @@ impl Observer for Recorder {
                 mode: "kernel".to_owned(),
                 interfaces: vec!["eth0".to_owned()],
                 lost: vec![lost],
+                capture_filter: "tcp port 443".to_owned(),
+                filtered: 12_345,
                 ..Default::default()
             }),
             ..Default::default()

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use bpf_probes::capture_filter::{CompiledFilter, accepts};
 use flow::api::flow::LostEventSource;
 use flow::api::observer::export_event::ResponseTypes;
 use flow::from_api::FlowReader;
@@ -16,19 +17,21 @@ use crate::capture::CaptureCounters;
 use crate::log::{FlowLog, Loss, Stage};
 use crate::pipeline::Pipeline;
 
-/// Reads the whole file into the log, and closes it. What a damaged file has before the damage is in the log.
+/// Reads the whole file into the log, and closes it. What a damaged file has before the damage is in the log. Packets
+/// that the filter leaves out are counted.
 ///
 /// # Errors
 /// If the file can't be replayed, or is damaged.
 pub fn replay(
     path: &Path,
+    capture: &CompiledFilter,
     mut pipeline: Pipeline,
     log: &FlowLog,
     counters: &Arc<RwLock<CaptureCounters>>,
 ) -> Result<(), ReplayError> {
     pipeline.refresh_names(FxHashSet::default());
     let result = match format_of(path) {
-        Ok(Format::Packets) => packets(path, &mut pipeline, log, counters),
+        Ok(Format::Packets) => packets(path, capture, &mut pipeline, log, counters),
         Ok(Format::Flows) => flows(path, &mut pipeline, log),
         Err(error) => Err(error),
     };
@@ -46,12 +49,17 @@ fn publish_sealed(pipeline: &mut Pipeline, log: &FlowLog) {
 
 fn packets(
     path: &Path,
+    capture: &CompiledFilter,
     pipeline: &mut Pipeline,
     log: &FlowLog,
     counters: &Arc<RwLock<CaptureCounters>>,
 ) -> Result<(), ReplayError> {
     let mut counted = CaptureCounters::default();
     let result = read_packets(path, |packet| {
+        if !accepts(capture, &packet.event.headers) {
+            counted.filtered += 1;
+            return;
+        }
         counted.delivered += 1;
         pipeline.packet(packet);
         if pipeline.has_sealed() {
@@ -59,11 +67,11 @@ fn packets(
         }
     });
     // A damaged file has delivered what came before the damage.
-    counted.packets_seen = counted.delivered;
+    counted.packets_seen = counted.delivered + counted.filtered;
     if let Ok(read) = &result {
         counted.packets_seen = read.packets;
         counted.not_ip = read.not_ip;
-        tracing::info!(path = %path.display(), packets = read.packets, not_ip = read.not_ip, "replayed");
+        tracing::info!(path = %path.display(), packets = read.packets, not_ip = read.not_ip, filtered = counted.filtered, "replayed");
     }
     counted.connections = pipeline.connections().len() as u64;
     counted.connections_evicted = pipeline.connections().evicted();

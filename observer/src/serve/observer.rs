@@ -96,6 +96,8 @@ impl ObserverService {
             oldest_flow: state.time_range.and_then(|(oldest, _)| time(oldest)),
             newest_flow: state.time_range.and_then(|(_, newest)| time(newest)),
             flows_evicted: state.evicted,
+            capture_filter: self.node.capture_filter.clone(),
+            filtered: counters.filtered,
         }
     }
 }

@@ -49,6 +49,7 @@ impl TestNode {
             log: Arc::clone(&log),
             counters: Arc::default(),
             interfaces: Arc::default(),
+            capture_filter: "tcp port 443".into(),
         });
         let server = tokio::spawn(async move { servers.run(state, shutdown).await.unwrap() });
         Self {
