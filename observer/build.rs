@@ -76,10 +76,10 @@ fn toolchain() -> Result<Command, Box<dyn Error>> {
     } else {
         return Err(missing("a Rust toolchain for eBPF").into());
     }
-    command
-        .env("HOME", &home)
-        .env("CARGO_HOME", &cargo_home)
-        .env("RUSTFLAGS", "-Cdebuginfo=2 -Clink-arg=--btf");
+    command.env("HOME", &home).env("CARGO_HOME", &cargo_home).env(
+        "RUSTFLAGS",
+        "-Cdebuginfo=2 -Clink-arg=--btf -Clink-arg=--cpu-features=+allows-misaligned-mem-access",
+    );
     Ok(command)
 }
 

@@ -1,4 +1,4 @@
-//! The layout of what the programs put into the rings.
+//! The layout of what the programs put into the rings, and of the shared rings themselves.
 //!
 //! Every record starts with an [`Event`]. A packet inside a tunnel is followed by its [`Outer`] header; a drop is always
 //! followed by an [`Outer`] (zero where there is no tunnel) and a [`Drop`]. A DNS record is an [`Event`] followed by the
@@ -11,6 +11,17 @@ pub const KIND_PACKET: u8 = 1;
 pub const KIND_DROP: u8 = 2;
 /// What an [`Event`] reports: a packet that passed an interface, with its bytes, since a later stage reads its payload.
 pub const KIND_PACKET_WITH_BYTES: u8 = 3;
+
+/// What an [`Event`] reports: packets of a connection that were only counted, since the connection had to leave the
+/// [`Aggregate`]s. Followed by an [`Outer`] and [`Totals`].
+pub const KIND_UPDATE: u8 = 5;
+
+/// Every packet is an event.
+pub const AGGREGATION_NONE: u32 = 0;
+/// Packets of a connection that is known are only counted, unless they have TCP flags that it hasn't had before.
+pub const AGGREGATION_MEDIUM: u32 = 1;
+/// Packets of a connection that is known are only counted.
+pub const AGGREGATION_MAXIMUM: u32 = 2;
 
 /// The packet came in through the interface.
 pub const DIRECTION_INGRESS: u8 = 1;
@@ -181,8 +192,8 @@ pub struct FullEvent {
     pub drop: Drop,
 }
 
-/// What the programs count, per CPU. Every packet that a program sees is in exactly one of `delivered`, `lost`,
-/// `not_ip`, `malformed` and `filtered` of its source.
+/// What the programs count, per CPU. Every packet that a program sees is in exactly one of `delivered`, `aggregated`,
+/// `lost`, `not_ip`, `malformed` and `filtered` of its source.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(
@@ -200,6 +211,8 @@ pub struct SourceCounters {
     pub not_ip: u64,
     /// Packets whose IP header is cut off or contradicts itself.
     pub malformed: u64,
+    /// Packets that were added to the totals of their connection.
+    pub aggregated: u64,
     /// Packets that the capture filter leaves out.
     pub filtered: u64,
 }
@@ -212,6 +225,133 @@ pub const SOURCE_EGRESS: u32 = 1;
 pub const SOURCE_DROP: u32 = 2;
 /// How many sources there are.
 pub const SOURCES: u32 = 3;
+
+/// The stream that carries a source's events, and the place of its [`SourceCounters`] there.
+#[must_use]
+pub const fn stream_of(source: u32) -> (u32, usize) {
+    match source {
+        SOURCE_INGRESS => (STREAM_PACKETS, 0),
+        SOURCE_EGRESS => (STREAM_PACKETS, 1),
+        _ => (STREAM_DROPS, 0),
+    }
+}
+
+/// The way out of the kernel: a perf ring for each CPU.
+pub const RING_PERF: u32 = 0;
+/// The way out of the kernel: one BPF ring buffer.
+pub const RING_BPF: u32 = 1;
+/// The way out of the kernel: rings in memory that the programs and the observer share.
+pub const RING_SHARED: u32 = 2;
+
+/// Rings of one CPU: one for each kind of program that can interrupt another, so that each has a single writer. Packet
+/// programs of both directions run with bottom halves disabled, so they share one.
+pub const STREAM_PACKETS: u32 = 0;
+/// The ring of the drop program: a packet can be freed in the middle of everything.
+pub const STREAM_DROPS: u32 = 1;
+/// How many rings a CPU has.
+pub const STREAMS: u32 = 2;
+
+/// Rings are made of pages of this size; a record never goes over the end of one.
+pub const PAGE_BYTES: u32 = 4096;
+
+/// What stands before each record of a shared ring. 8 bytes; records start at multiples of 8.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct RecordHeader {
+    /// Bytes of the record that follows, without padding; 0: the rest of this page is empty.
+    pub size: u32,
+    /// Always zero.
+    pub reserved: u32,
+}
+
+/// What the writer of one stream on one CPU knows and counts, in memory that the observer has mapped. Writer, reader and
+/// counters are on cache lines of their own, since they are on different CPUs.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamState {
+    /// Up to where it has written: bytes since the start, which only grow. Written by the programs.
+    pub head: u64,
+    /// Up to where the reader had read when the programs last looked.
+    pub tail_seen: u64,
+    /// Size of the ring in bytes; 0 if this CPU has none. Written by the loader.
+    pub capacity: u64,
+    /// Its first page among all pages. Written by the loader.
+    pub first_page: u32,
+    /// Number of its pages, which is a power of two, less one. Written by the loader.
+    pub page_mask: u32,
+    /// The first of this CPU's [`Aggregate`]s among all. Written by the loader.
+    pub first_aggregate: u32,
+    /// Number of this CPU's [`Aggregate`]s, which is a power of two, less one. Written by the loader.
+    pub aggregate_mask: u32,
+    /// The generation that was given out last.
+    pub generation: u64,
+    /// Keeps writer and reader apart.
+    pub padding: [u64; 2],
+    /// Up to where the ring was read: bytes since the start. Written by the reader.
+    pub tail: u64,
+    /// Keeps reader and counters apart.
+    pub padding_behind: [u64; 7],
+    /// For the two directions of packets; drops have only the first.
+    pub counters: [SourceCounters; 2],
+}
+
+/// The packets of one connection, in one direction at one interface, that were counted and not sent. The observer has these
+/// in its memory and looks at them from time to time; the programs send the totals only when another connection needs the
+/// place.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Aggregate {
+    /// Which use of this place it is, unique on its CPU; 0: not in use, or just being changed.
+    pub generation: u64,
+    /// Packets on the wire since the place was taken.
+    pub packets: u64,
+    /// Bytes of them, as the kernel counts them.
+    pub bytes: u64,
+    /// All TCP flags of the connection so far.
+    pub tcp_flags: u32,
+    /// Always zero.
+    pub reserved: u32,
+    /// The first packet, which was sent; not a part of the totals.
+    pub event: Event,
+    /// The tunnel around it; valid if `event` says so.
+    pub outer: Outer,
+}
+
+/// What is known of an [`Aggregate`] when its place is taken by another. 32 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "bpf"),
+    derive(zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout)
+)]
+pub struct Totals {
+    /// Its generation.
+    pub generation: u64,
+    /// Its packets.
+    pub packets: u64,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Its place among all aggregates.
+    pub place: u32,
+    /// Always zero.
+    pub reserved: u32,
+}
+
+/// The record of an [`Aggregate`] that leaves.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Update {
+    /// Of kind [`KIND_UPDATE`].
+    pub event: Event,
+    /// As in the aggregate.
+    pub outer: Outer,
+    /// What was counted.
+    pub totals: Totals,
+}
 
 /// Offsets of kernel structure members in bytes, read from the running kernel's BTF and written into the programs'
 /// read-only data before they are loaded.
@@ -290,4 +430,8 @@ const _: () = {
     assert!(size_of::<Event>() == 112);
     assert!(size_of::<Drop>() == 24);
     assert!(size_of::<FullEvent>() == 176);
+    assert!(size_of::<RecordHeader>() == 8);
+    assert!(size_of::<StreamState>() == 256);
+    assert!(size_of::<Aggregate>() == 192);
+    assert!(size_of::<Update>() == 184);
 };

@@ -1,5 +1,5 @@
 //! The eBPF programs. Built only for the BPF target; see `observer/build.rs`.
-#![cfg_attr(target_arch = "bpf", no_std, no_main)]
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
 #![cfg_attr(not(target_arch = "bpf"), forbid(unsafe_code))]
 
 #[cfg(target_arch = "bpf")]

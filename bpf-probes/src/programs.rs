@@ -1,8 +1,11 @@
 //! What the programs share: scratch space, counters, the way out.
 
+mod aggregate;
 mod capture_filter;
 mod drop;
+mod in_place;
 mod packet;
+mod shared_ring;
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{BPF_F_CURRENT_CPU, BPF_RB_NO_WAKEUP};
@@ -11,10 +14,10 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{PerCpuArray, PerfEventByteArray, RingBuf};
 use aya_ebpf::programs::TcContext;
 use bpf_probes::event::{
-    DIRECTION_INGRESS, Event, FullEvent, KernelOffsets, PacketHeaders, SOURCE_EGRESS, SOURCE_INGRESS, SOURCES,
-    SourceCounters,
+    Event, FullEvent, KernelOffsets, PacketHeaders, RING_BPF, RING_SHARED, SOURCES, SourceCounters, StreamState,
 };
 use bpf_probes::parse::{Frame, Rejected};
+use shared_ring::{publish, reserve};
 
 /// Per-CPU working memory of one program: all of it is too large for the 512 bytes of a program's stack.
 #[repr(C)]
@@ -28,14 +31,11 @@ pub(crate) struct Scratch {
 #[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(SOURCES, 0);
 
-/// Indexed by `SOURCE_*`.
-#[map]
-static COUNTERS: PerCpuArray<SourceCounters> = PerCpuArray::with_max_entries(SOURCES, 0);
-
+/// The way out if `RING_KIND` says so.
 #[map]
 static EVENTS: PerfEventByteArray = PerfEventByteArray::new(0);
 
-/// Used instead of `EVENTS` if `USE_BPF_RING` is set; the loader gives it its size.
+/// The way out if `RING_KIND` says so; the loader gives it its size.
 #[map]
 static RING: RingBuf = RingBuf::with_byte_size(4096, 0);
 
@@ -50,9 +50,9 @@ struct LongRecord {
     bytes: [u8; LONG_BYTES as usize],
 }
 
-/// Indexed by `SOURCE_*`; only for the ring buffer.
+/// Only for the BPF ring buffer.
 #[map]
-static LONG: PerCpuArray<LongRecord> = PerCpuArray::with_max_entries(SOURCES, 0);
+static LONG: PerCpuArray<LongRecord> = PerCpuArray::with_max_entries(1, 0);
 
 /// Written by the loader, from the kernel's BTF.
 #[unsafe(no_mangle)]
@@ -77,9 +77,9 @@ static OFFSETS: KernelOffsets = KernelOffsets {
     kernfs_id: 0,
 };
 
-/// Written by the loader: 1 for the BPF ring buffer, 0 for the perf rings.
+/// Written by the loader: one of the `RING_*` values.
 #[unsafe(no_mangle)]
-static USE_BPF_RING: u32 = 0;
+static RING_KIND: u32 = RING_SHARED;
 
 /// Written by the loader: 0 for a program that only counts, the base line of every cost measurement.
 #[unsafe(no_mangle)]
@@ -109,12 +109,6 @@ pub(crate) fn scratch(source: u32) -> Option<&'static mut Scratch> {
     SCRATCH.get_ptr_mut(source).map(|slot| unsafe { &mut *slot })
 }
 
-#[inline(always)]
-pub(crate) fn counters(source: u32) -> Option<&'static mut SourceCounters> {
-    // SAFETY: as for `scratch`: one slot a program and CPU.
-    COUNTERS.get_ptr_mut(source).map(|slot| unsafe { &mut *slot })
-}
-
 /// Counts a packet that the parser refuses.
 #[inline(always)]
 pub(crate) fn count_rejected(rejected: Rejected, counters: &mut SourceCounters) -> Option<()> {
@@ -125,66 +119,120 @@ pub(crate) fn count_rejected(rejected: Rejected, counters: &mut SourceCounters) 
     None
 }
 
-/// Whether the ring buffer is the way out, and not the perf rings.
+/// Whether the shared rings are the way out.
 #[inline(always)]
-pub(crate) fn uses_bpf_ring() -> bool {
-    global(&USE_BPF_RING) != 0
+pub(crate) fn shared() -> bool {
+    global(&RING_KIND) == RING_SHARED
 }
 
-/// Sends the first `size` bytes of `record`, and behind them `packet_bytes` bytes of the packet itself, which only perf
-/// rings can do: see [`send_with_bytes`].
+/// Sends the first `SIZE` bytes of `record`, a multiple of 8. `source` is the place of its counters in the stream's state.
 #[inline(always)]
-pub(crate) fn send<C: EbpfContext>(
+pub(crate) fn send<const SIZE: u64, C: EbpfContext>(
     context: &C,
     record: &FullEvent,
-    size: u64,
-    packet_bytes: u64,
-    counters: &mut SourceCounters,
-) {
-    let data = core::ptr::from_ref(record).cast_mut().cast();
-    let result = if uses_bpf_ring() {
-        // SAFETY: `record` is at least `size` bytes, `RING` is a ring buffer map.
-        unsafe { bpf_ringbuf_output(ring(), data, size, u64::from(BPF_RB_NO_WAKEUP)) }
-    } else {
-        let events = core::ptr::from_ref(&EVENTS).cast_mut().cast();
-        // The upper half of the flags is how much of the packet to append (BPF_F_CTXLEN_MASK).
-        let flags = u64::from(BPF_F_CURRENT_CPU) | packet_bytes << 32;
-        // SAFETY: `record` is at least `size` bytes, `events` is a perf event array.
-        unsafe { bpf_perf_event_output(context.as_ptr(), events, flags, data, size) }
-    };
-    count(result, counters);
+    state: &mut StreamState,
+    source: usize,
+) -> bool {
+    let sent = send_words::<SIZE, C>(context, core::ptr::from_ref(record).cast(), state);
+    count(if sent { 0 } else { -1 }, &mut state.counters[source]);
+    sent
 }
 
-/// Sends an event and the first bytes of its packet through the ring buffer, which has no form that appends them.
+/// Sends `SIZE` bytes, a multiple of 8, and doesn't count them.
 #[inline(always)]
-pub(crate) fn send_with_bytes(
-    context: &TcContext,
-    event: &Event,
-    length: u32,
-    counters: &mut SourceCounters,
-) -> Option<()> {
-    let source = if event.direction == DIRECTION_INGRESS {
-        SOURCE_INGRESS
+pub(crate) fn send_words<const SIZE: u64, C: EbpfContext>(
+    context: &C,
+    record: *const u64,
+    state: &mut StreamState,
+) -> bool {
+    let data = record.cast_mut().cast();
+    if shared() {
+        copy::<SIZE>(record, state).is_some()
+    } else if global(&RING_KIND) == RING_BPF {
+        // SAFETY: `record` is at least `SIZE` bytes, `RING` is a ring buffer map.
+        unsafe { bpf_ringbuf_output(ring(), data, SIZE, u64::from(BPF_RB_NO_WAKEUP)) == 0 }
     } else {
-        SOURCE_EGRESS
-    };
-    // SAFETY: as for `scratch`: one slot a program and CPU.
-    let long = LONG.get_ptr_mut(source).map(|slot| unsafe { &mut *slot })?;
-    long.event = *event;
-    let length = if length > LONG_BYTES { LONG_BYTES } else { length };
-    // SAFETY: `bytes` is `LONG_BYTES` long, and a packet with a DNS message isn't empty.
-    if length == 0
-        || unsafe { bpf_skb_load_bytes(context.skb.skb.cast(), 0, long.bytes.as_mut_ptr().cast(), length) } != 0
-    {
-        counters.malformed += 1;
-        return None;
+        let flags = u64::from(BPF_F_CURRENT_CPU);
+        // SAFETY: `record` is at least `SIZE` bytes, `EVENTS` is a perf event array.
+        unsafe { bpf_perf_event_output(context.as_ptr(), perf_rings(), flags, data, SIZE) == 0 }
     }
-    let data = core::ptr::from_mut(long).cast();
-    let size = size_of::<Event>() as u64 + u64::from(length);
-    // SAFETY: `long` is at least `size` bytes, `RING` is a ring buffer map.
-    let result = unsafe { bpf_ringbuf_output(ring(), data, size, u64::from(BPF_RB_NO_WAKEUP)) };
-    count(result, counters);
-    None
+}
+
+#[inline(always)]
+fn copy<const SIZE: u64>(from: *const u64, state: &mut StreamState) -> Option<()> {
+    let room = reserve::<SIZE>(state)?;
+    let to = room.record().cast::<u64>();
+    let mut word = 0;
+    while word < SIZE as usize / 8 {
+        // SAFETY: both have `SIZE` bytes, and are aligned to 8.
+        unsafe { *to.add(word) = *from.add(word) };
+        word += 1;
+    }
+    publish(state, room, SIZE as u32);
+    Some(())
+}
+
+/// Sends an event, and behind it the first bytes of its packet.
+#[inline(always)]
+pub(crate) fn send_with_bytes(context: &TcContext, event: &Event, length: u32, state: &mut StreamState, source: usize) {
+    let length = if length > LONG_BYTES { LONG_BYTES } else { length };
+    if length == 0 {
+        state.counters[source].malformed += 1;
+        return;
+    }
+    let result = if shared() {
+        copy_with_bytes(context, event, length, state).map_or(-1, |()| 0)
+    } else if global(&RING_KIND) == RING_BPF {
+        // The ring buffer has no form that appends the packet's bytes.
+        // SAFETY: bottom halves are disabled while packet programs run, so one slot a CPU is enough.
+        let Some(long) = LONG.get_ptr_mut(0).map(|slot| unsafe { &mut *slot }) else {
+            return;
+        };
+        long.event = *event;
+        // SAFETY: `bytes` is `LONG_BYTES` long.
+        if unsafe { bpf_skb_load_bytes(context.skb.skb.cast(), 0, long.bytes.as_mut_ptr().cast(), length) } != 0 {
+            state.counters[source].malformed += 1;
+            return;
+        }
+        let size = size_of::<Event>() as u64 + u64::from(length);
+        // SAFETY: `long` is at least `size` bytes, `RING` is a ring buffer map.
+        unsafe {
+            bpf_ringbuf_output(
+                ring(),
+                core::ptr::from_mut(long).cast(),
+                size,
+                u64::from(BPF_RB_NO_WAKEUP),
+            )
+        }
+    } else {
+        let data = core::ptr::from_ref(event).cast_mut().cast();
+        // The upper half of the flags is how much of the packet to append (BPF_F_CTXLEN_MASK).
+        let flags = u64::from(BPF_F_CURRENT_CPU) | u64::from(length) << 32;
+        // SAFETY: `EVENTS` is a perf event array.
+        unsafe { bpf_perf_event_output(context.as_ptr(), perf_rings(), flags, data, size_of::<Event>() as u64) }
+    };
+    count(result, &mut state.counters[source]);
+}
+
+#[inline(always)]
+fn copy_with_bytes(context: &TcContext, event: &Event, length: u32, state: &mut StreamState) -> Option<()> {
+    let room = reserve::<{ size_of::<LongRecord>() as u64 }>(state)?;
+    let long = room.record().cast::<LongRecord>();
+    // SAFETY: there is room for all of it.
+    unsafe {
+        (*long).event = *event;
+        let bytes = (&raw mut (*long).bytes).cast();
+        if bpf_skb_load_bytes(context.skb.skb.cast(), 0, bytes, length) != 0 {
+            return None;
+        }
+    }
+    publish(state, room, size_of::<Event>() as u32 + length);
+    Some(())
+}
+
+#[inline(always)]
+fn perf_rings() -> *mut core::ffi::c_void {
+    core::ptr::from_ref(&EVENTS).cast_mut().cast()
 }
 
 #[inline(always)]

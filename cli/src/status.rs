@@ -249,6 +249,7 @@ mod tests {
             stage: stage.to_owned(),
             cpu,
             count,
+            source: String::new(),
         };
         let capture = CaptureStatus {
             lost: vec![

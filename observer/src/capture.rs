@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use bpf_probes::event::SourceCounters;
 use flow::record::{Address, to_stored};
 use nix::ifaddrs::getifaddrs;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use rustc_hash::FxHashSet;
 
-use crate::clock::{ClockOffset, measure_offset};
+use crate::clock::{ClockOffset, measure_offset, monotonic_ns};
 use crate::interface::Interfaces;
-use crate::log::{FlowLog, Loss, Stage};
+use crate::log::{FlowLog, Loss, Source, Stage};
 use crate::pipeline::Pipeline;
-use crate::probes::Probes;
-use crate::ring::{Record, Rings};
+use crate::ring::{Record, Rings, StreamStates};
 
 /// How long a packet may lie in a ring on a quiet network before it is read.
 const QUIET_INTERVAL: Duration = Duration::from_millis(10);
@@ -26,16 +26,18 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How old counters may be when somebody looks.
 const COUNT_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What the capture has counted. Every packet that the programs saw was delivered, is in the ring, was lost, was left
-/// out by the filter, or wasn't IP.
+/// What the capture has counted. Every packet that the programs saw was delivered, is in the ring, was added to the totals
+/// of its connection, was lost, was left out by the filter, or wasn't IP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CaptureCounters {
     /// Packets at interfaces.
     pub packets_seen: u64,
     /// Buffers freed with a reason.
     pub drops_seen: u64,
-    /// Records that the programs have put into the rings.
+    /// Packets and drops that the programs have put into the rings one by one.
     pub delivered: u64,
+    /// Packets that the programs have added to the totals of their connections.
+    pub aggregated: u64,
     /// Records that did not fit.
     pub lost: u64,
     /// Packets and buffers that are not IP.
@@ -44,6 +46,8 @@ pub struct CaptureCounters {
     pub malformed: u64,
     /// Packets and buffers that the capture filter leaves out.
     pub filtered: u64,
+    /// All of these by source (`SOURCE_*`), then by CPU.
+    pub sources: Vec<Vec<SourceCounters>>,
     /// Connections in the table.
     pub connections: u64,
     /// Connections that had to go because the table was full.
@@ -59,13 +63,13 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Starts the thread.
+    /// Starts the thread. The programs should be detached before it is stopped, so that nothing is left in the rings.
     ///
     /// # Errors
     /// If the system gives no thread, or has no clock.
     pub fn start(
         rings: Rings,
-        probes: Arc<Mutex<Probes>>,
+        states: Arc<StreamStates>,
         interfaces: Arc<Interfaces>,
         pipeline: Pipeline,
         log: Arc<FlowLog>,
@@ -74,7 +78,7 @@ impl Capture {
         let counters = Arc::new(RwLock::new(CaptureCounters::default()));
         let mut reader = Reader {
             rings,
-            probes,
+            states,
             interfaces,
             interfaces_seen: u64::MAX,
             pipeline,
@@ -85,7 +89,7 @@ impl Capture {
             snapshot_end: 0,
             last_read_ns: now_ns(),
             last_upkeep_ns: now_ns(),
-            lost_by_cpu: Vec::new(),
+            lost: Vec::new(),
             counters: Arc::clone(&counters),
         };
         let stopped = Arc::clone(&stop);
@@ -118,7 +122,7 @@ impl Capture {
 
 struct Reader {
     rings: Rings,
-    probes: Arc<Mutex<Probes>>,
+    states: Arc<StreamStates>,
     interfaces: Arc<Interfaces>,
     interfaces_seen: u64,
     pipeline: Pipeline,
@@ -130,8 +134,8 @@ struct Reader {
     snapshot_end: u64,
     last_read_ns: i64,
     last_upkeep_ns: i64,
-    /// Records lost so far, by CPU.
-    lost_by_cpu: Vec<u64>,
+    /// Records lost so far, by source and CPU.
+    lost: Vec<Vec<u64>>,
     counters: Arc<RwLock<CaptureCounters>>,
 }
 
@@ -150,6 +154,7 @@ impl Reader {
             }
         }
         self.read();
+        self.sweep(true);
         self.upkeep();
         self.log.publish_tail(self.pipeline.snapshot());
         self.log.close();
@@ -174,6 +179,7 @@ impl Reader {
                     tracing::debug!("{error}");
                     log.losses().record(Loss {
                         stage: Stage::Undecodable,
+                        source: None,
                         cpu: Some(cpu),
                         count: 1,
                         time_range: (since, now),
@@ -192,6 +198,7 @@ impl Reader {
             tracing::error!("{error}");
         }
         self.last_read_ns = now;
+        self.sweep(false);
         if self.log.wants_tail() {
             let end = self.pipeline.next_sequence();
             let tail = if end == self.snapshot_end {
@@ -205,6 +212,17 @@ impl Reader {
                 self.count();
             }
             self.log.publish_tail(tail);
+        }
+    }
+
+    /// Makes rows of what the programs have only counted.
+    fn sweep(&mut self, last: bool) {
+        match monotonic_ns() {
+            Ok(now) => self.pipeline.sweep(now, last),
+            Err(error) => tracing::warn!("cannot read the clock: {error}"),
+        }
+        for batch in self.pipeline.take_sealed() {
+            self.log.publish(batch);
         }
     }
 
@@ -222,52 +240,48 @@ impl Reader {
     /// Reads what the programs have counted.
     fn count(&mut self) {
         self.last_count = Instant::now();
-        let counted = self.probes.lock().counters();
-        match counted {
-            Ok(sources) => {
-                let mut counters = CaptureCounters {
-                    connections: self.pipeline.connections().len() as u64,
-                    connections_evicted: self.pipeline.connections().evicted(),
-                    ..CaptureCounters::default()
-                };
-                let mut lost_by_cpu = vec![0; sources.first().map_or(0, Vec::len)];
-                for (source, cpus) in (0..).zip(&sources) {
-                    for (cpu, lost) in cpus.iter().zip(&mut lost_by_cpu) {
-                        *lost += cpu.lost;
-                        match source {
-                            bpf_probes::event::SOURCE_DROP => counters.drops_seen += cpu.seen,
-                            _ => counters.packets_seen += cpu.seen,
-                        }
-                        counters.delivered += cpu.delivered;
-                        counters.lost += cpu.lost;
-                        counters.not_ip += cpu.not_ip;
-                        counters.malformed += cpu.malformed;
-                        counters.filtered += cpu.filtered;
-                    }
+        let sources = self.states.counters();
+        let mut counters = CaptureCounters {
+            connections: self.pipeline.connections().len() as u64,
+            connections_evicted: self.pipeline.connections().evicted(),
+            ..CaptureCounters::default()
+        };
+        for (source, cpus) in (0..).zip(&sources) {
+            for cpu in cpus {
+                match source {
+                    bpf_probes::event::SOURCE_DROP => counters.drops_seen += cpu.seen,
+                    _ => counters.packets_seen += cpu.seen,
                 }
-                *self.counters.write() = counters;
-                self.record_losses(lost_by_cpu);
+                counters.delivered += cpu.delivered;
+                counters.aggregated += cpu.aggregated;
+                counters.lost += cpu.lost;
+                counters.not_ip += cpu.not_ip;
+                counters.malformed += cpu.malformed;
+                counters.filtered += cpu.filtered;
             }
-            Err(error) => tracing::warn!("{error}"),
         }
+        self.record_losses(&sources);
+        counters.sources = sources;
+        *self.counters.write() = counters;
     }
-}
 
-impl Reader {
-    fn record_losses(&mut self, lost_by_cpu: Vec<u64>) {
-        let now = now_ns();
-        for (cpu, lost) in (0..).zip(&lost_by_cpu) {
-            let before = self.lost_by_cpu.get(cpu as usize).copied().unwrap_or_default();
-            let time_range = (self.last_upkeep_ns, now);
-            self.log.losses().record(Loss {
-                stage: Stage::KernelRing,
-                cpu: Some(cpu),
-                count: lost - before,
-                time_range,
-            });
+    fn record_losses(&mut self, sources: &[Vec<SourceCounters>]) {
+        let time_range = (self.last_upkeep_ns, now_ns());
+        self.lost.resize_with(sources.len(), Vec::new);
+        for ((source, cpus), before) in (0..).zip(sources).zip(&mut self.lost) {
+            before.resize(cpus.len(), 0);
+            for ((cpu, counted), before) in (0..).zip(cpus).zip(before) {
+                self.log.losses().record(Loss {
+                    stage: Stage::KernelRing,
+                    source: Some(Source::of(source)),
+                    cpu: Some(cpu),
+                    count: counted.lost - *before,
+                    time_range,
+                });
+                *before = counted.lost;
+            }
         }
-        self.lost_by_cpu = lost_by_cpu;
-        self.last_upkeep_ns = now;
+        self.last_upkeep_ns = time_range.1;
     }
 }
 

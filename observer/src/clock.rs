@@ -43,6 +43,15 @@ impl ClockOffset {
     }
 }
 
+/// The clock that events carry, in nanoseconds.
+///
+/// # Errors
+/// If the system has no such clock.
+pub fn monotonic_ns() -> nix::Result<u64> {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC)?;
+    Ok(u64::try_from(now.tv_sec() * 1_000_000_000 + now.tv_nsec()).unwrap_or_default())
+}
+
 /// Wall clock less monotonic clock, in nanoseconds, now.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parse
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::aggregation::Aggregation;
 use crate::capture_filter::CaptureFilter;
 use crate::probes::RingKind;
 use crate::serve::Listen;
@@ -129,11 +130,11 @@ pub struct Settings {
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=16_777_216))]
     pub connections: usize,
 
-    /// Way out of the kernel: a perf ring for each CPU, or one BPF ring buffer
-    #[arg(long, value_name = "KIND", env = "PARALLAX_OBSERVER_RING", default_value = "perf")]
+    /// Way out of the kernel: memory shared with the programs, perf rings, or a BPF ring buffer
+    #[arg(long, value_name = "KIND", env = "PARALLAX_OBSERVER_RING", default_value = "shared")]
     pub ring: RingKind,
 
-    /// Size of a ring (for each CPU if they are perf rings); a power of two
+    /// Size of a ring, for each CPU unless it is the BPF ring buffer; a power of two
     #[arg(
         long,
         value_name = "SIZE",
@@ -142,6 +143,20 @@ pub struct Settings {
     )]
     #[serde(serialize_with = "text")]
     pub ring_size: ByteSize,
+
+    /// What the kernel counts in place of sending it: nothing, or further packets of known connections
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        env = "PARALLAX_OBSERVER_AGGREGATION",
+        default_value = "medium"
+    )]
+    pub aggregation: Aggregation,
+
+    /// Connections, in each direction at each interface, whose packets can be counted at a time; further ones are sent
+    #[arg(long, value_name = "NUMBER", env = "PARALLAX_OBSERVER_AGGREGATION_FLOWS", default_value_t = 65_536,
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=16_777_216))]
+    pub aggregation_flows: usize,
 
     /// Replay this file in place of the kernel: pcap, pcapng, or flows as JSON lines
     #[arg(long, value_name = "FILE", env = "PARALLAX_OBSERVER_REPLAY")]

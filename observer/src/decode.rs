@@ -1,6 +1,8 @@
 //! What comes out of a ring, read as events.
 
-use bpf_probes::event::{Drop, Event, KIND_DROP, KIND_PACKET, KIND_PACKET_WITH_BYTES, Outer, TUNNEL_NONE};
+use bpf_probes::event::{
+    Drop, Event, KIND_DROP, KIND_PACKET, KIND_PACKET_WITH_BYTES, KIND_UPDATE, Outer, TUNNEL_NONE, Totals,
+};
 use zerocopy::FromBytes;
 
 /// One record of a ring.
@@ -12,6 +14,8 @@ pub struct Decoded<'a> {
     pub outer: Option<Outer>,
     /// Why and where it was dropped.
     pub drop: Option<Drop>,
+    /// What was counted of the connection that the packet began; the packet itself was sent before.
+    pub totals: Option<Totals>,
     /// The packet's bytes from its first header on, where a later stage reads its payload.
     pub bytes: &'a [u8],
 }
@@ -54,6 +58,7 @@ pub fn decode(record: &[u8]) -> Result<Decoded<'_>, DecodeError> {
                 event,
                 outer,
                 drop: None,
+                totals: None,
                 bytes: &[],
             })
         }
@@ -64,6 +69,7 @@ pub fn decode(record: &[u8]) -> Result<Decoded<'_>, DecodeError> {
                 event,
                 outer: None,
                 drop: None,
+                totals: None,
                 bytes,
             })
         }
@@ -74,6 +80,18 @@ pub fn decode(record: &[u8]) -> Result<Decoded<'_>, DecodeError> {
                 event,
                 outer: tunnelled.then_some(outer),
                 drop: Some(drop),
+                totals: None,
+                bytes: &[],
+            })
+        }
+        KIND_UPDATE => {
+            let (outer, rest) = Outer::read_from_prefix(rest).map_err(|_| too_short)?;
+            let (totals, _) = Totals::read_from_prefix(rest).map_err(|_| too_short)?;
+            Ok(Decoded {
+                event,
+                outer: tunnelled.then_some(outer),
+                drop: None,
+                totals: Some(totals),
                 bytes: &[],
             })
         }
@@ -129,7 +147,8 @@ mod tests {
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             if let Ok(decoded) = decode(&bytes) {
-                prop_assert!((KIND_PACKET..=KIND_PACKET_WITH_BYTES).contains(&decoded.event.kind));
+                prop_assert!((KIND_PACKET..=KIND_UPDATE).contains(&decoded.event.kind));
+                prop_assert_eq!(decoded.totals.is_some(), decoded.event.kind == KIND_UPDATE);
             }
         }
     }

@@ -4,7 +4,8 @@
 //! chosen interfaces ([`interface`]); their records arrive in per-CPU rings ([`ring`]) that one thread reads
 //! ([`capture`]). It runs the [`pipeline`]: [`decode`], [`connection`] (request or reply?), [`names`] (who is this
 //! address?), [`observation_point`] (where was it seen?), and for drops [`drop_site`] (why and where, in words, from
-//! [`btf`] and [`symbols`]). Rows become batches in the [`log`](mod@log), and [`serve`] gives them to clients. [`replay`] puts a file in
+//! [`btf`] and [`symbols`]). Packets that the programs have only
+//! counted become rows in [`aggregation`]. Rows become batches in the [`log`](mod@log), and [`serve`] gives them to clients. [`replay`] puts a file in
 //! the place of the kernel.
 //!
 //! ```
@@ -18,6 +19,7 @@
 //! assert_eq!(log.range(), (0, 1));
 //! ```
 
+pub mod aggregation;
 pub mod attach;
 pub mod btf;
 pub mod capture;

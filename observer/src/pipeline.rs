@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bpf_probes::event::{
     DIRECTION_EGRESS, DIRECTION_INGRESS, Event, FLAG_FRAGMENT, FLAG_MAC, FLAG_NO_TRANSPORT, FLAG_QINQ, FLAG_TCP_NS,
-    FLAG_VLAN, Outer, PacketHeaders,
+    FLAG_VLAN, Outer, PacketHeaders, TUNNEL_NONE,
 };
 use flow::batch::FlowBatch;
 use flow::builder::FlowBatchBuilder;
@@ -13,6 +13,7 @@ use flow::endpoint::{Interface, Node};
 use flow::record::{Address, FlowRecord, Ip, Transport, Tunnel};
 use rustc_hash::{FxHashMap, FxHashSet};
 
+use crate::aggregation::{Aggregates, Counted};
 use crate::connection::{ConnectionTable, State};
 use crate::decode::{DecodeError, Decoded, decode};
 use crate::dns::{self, DnsMessage};
@@ -72,6 +73,7 @@ pub struct Pipeline {
     interfaces: FxHashMap<u32, (Arc<Interface>, Role)>,
     foreign_interfaces: FxHashMap<u32, Arc<Interface>>,
     undecodable: u64,
+    aggregates: Option<Aggregates>,
 }
 
 impl Pipeline {
@@ -90,6 +92,7 @@ impl Pipeline {
             interfaces: FxHashMap::default(),
             foreign_interfaces: FxHashMap::default(),
             undecodable: 0,
+            aggregates: None,
         }
     }
 
@@ -162,7 +165,14 @@ impl Pipeline {
     pub fn record(&mut self, record: &[u8]) -> Result<(), DecodeError> {
         match decode(record) {
             Ok(decoded) => {
-                self.packet(&decoded);
+                match &decoded.totals {
+                    None => self.packet(&decoded),
+                    Some(totals) => {
+                        let left = self.aggregates.as_mut().map(|aggregates| aggregates.left(totals));
+                        let (packets, bytes) = left.unwrap_or((totals.packets, totals.bytes));
+                        self.counted(&decoded, packets, bytes);
+                    }
+                }
                 Ok(())
             }
             Err(error) => {
@@ -172,8 +182,54 @@ impl Pipeline {
         }
     }
 
+    /// Connections whose packets are only counted, to be looked at by [`Pipeline::sweep`].
+    pub fn set_aggregates(&mut self, aggregates: Option<Aggregates>) {
+        self.aggregates = aggregates;
+    }
+
+    /// Makes rows of packets that were only counted and are due to be reported; of all of them if it is the `last` time.
+    /// `now_ns` is the kernel's monotonic time. Everything that the rings held must have been taken in before.
+    pub fn sweep(&mut self, now_ns: u64, last: bool) {
+        let Some(mut aggregates) = self.aggregates.take() else {
+            return;
+        };
+        let mut counted = |counted: &Counted| {
+            let mut event = counted.event;
+            event.time_ns = now_ns;
+            let decoded = Decoded {
+                outer: (event.headers.tunnel != TUNNEL_NONE).then_some(counted.outer),
+                event,
+                drop: None,
+                totals: None,
+                bytes: &[],
+            };
+            self.counted(&decoded, counted.packets, counted.bytes);
+        };
+        if last {
+            aggregates.sweep_all(&mut counted);
+        } else {
+            aggregates.sweep(&mut counted);
+        }
+        self.aggregates = Some(aggregates);
+    }
+
+    /// A row for packets that were only counted; several if there are more than a row can hold.
+    fn counted(&mut self, decoded: &Decoded<'_>, mut packets: u64, mut bytes: u64) {
+        const MOST: u64 = u32::MAX as u64;
+        while packets > 0 || bytes > 0 {
+            let (some_packets, some_bytes) = (packets.min(MOST), bytes.min(MOST));
+            self.take_in(decoded, some_packets as u32, some_bytes as u32);
+            packets -= some_packets;
+            bytes -= some_bytes;
+        }
+    }
+
     /// Takes in one packet.
     pub fn packet(&mut self, decoded: &Decoded<'_>) {
+        self.take_in(decoded, u32::from(decoded.event.segments), decoded.event.length);
+    }
+
+    fn take_in(&mut self, decoded: &Decoded<'_>, packets: u32, length: u32) {
         self.seal_if_full();
         let event = &decoded.event;
         let headers = &event.headers;
@@ -194,8 +250,8 @@ impl Pipeline {
             trace_reason: state.trace_reason,
             interface: interface.as_ref(),
             cgroup_id: event.cgroup_id,
-            length: event.length,
-            packets: u32::from(event.segments),
+            length,
+            packets,
             mac: (headers.flags & FLAG_MAC != 0).then_some((headers.source_mac, headers.destination_mac)),
             vlan: (headers.flags & FLAG_VLAN != 0).then_some(headers.vlan & VLAN_NUMBER),
             inner_vlan: (headers.flags & FLAG_QINQ != 0).then_some(headers.inner_vlan & VLAN_NUMBER),

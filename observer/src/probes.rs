@@ -1,17 +1,20 @@
 //! Loading the eBPF programs: offsets from BTF into their read-only data, rings into their map, counters out.
 
 use std::os::fd::{AsFd, AsRawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
-use aya::maps::{Map, MapError, PerCpuArray, RingBuf};
+use aya::maps::{Map, MapError, RingBuf};
 use aya::programs::{ProgramError, RawTracePoint, SchedClassifier};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use bpf_probes::capture_filter::CompiledFilter;
-use bpf_probes::event::{KernelOffsets, SOURCES, SourceCounters};
+use bpf_probes::event::{KernelOffsets, RING_BPF, RING_PERF, RING_SHARED, STREAM_PACKETS};
+
 use zerocopy::IntoBytes;
 
+use crate::aggregation::{Aggregates, Aggregation, places_per_cpu};
 use crate::btf::{Btf, BtfError};
-use crate::ring::{PerfRings, RingError, Rings};
+use crate::ring::{PerfRings, RingError, Rings, SharedPlan, SharedRings, StreamStates};
 
 #[cfg(feature = "probes")]
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probes.o"));
@@ -71,11 +74,24 @@ fn refusal(error: &ProgramError) -> String {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RingKind {
-    /// A perf ring for each CPU, with a watermark.
+    /// Memory that the eBPF programs and the observer share: by far the cheapest for a packet.
     #[default]
+    Shared,
+    /// A perf ring for each CPU, with a watermark.
     Perf,
-    /// One BPF ring buffer for all CPUs: cheaper for the packet, a little more work while nothing happens.
+    /// One BPF ring buffer for all CPUs.
     Bpf,
+}
+
+impl RingKind {
+    /// The number that the programs know it by.
+    fn number(self) -> u32 {
+        match self {
+            Self::Shared => RING_SHARED,
+            Self::Perf => RING_PERF,
+            Self::Bpf => RING_BPF,
+        }
+    }
 }
 
 /// How to load the programs.
@@ -85,6 +101,10 @@ pub struct ProbesOptions {
     pub ring_bytes: usize,
     /// What kind of ring.
     pub ring: RingKind,
+    /// What the programs count in place of sending it.
+    pub aggregation: Aggregation,
+    /// Of how many connections, on all CPUs together.
+    pub aggregation_flows: usize,
     /// `false`: the programs only count, which is the base line of what they cost.
     pub emit: bool,
     /// Which packets and drops to capture.
@@ -95,7 +115,9 @@ impl Default for ProbesOptions {
     fn default() -> Self {
         Self {
             ring_bytes: 8 << 20,
-            ring: RingKind::Perf,
+            ring: RingKind::Shared,
+            aggregation: Aggregation::None,
+            aggregation_flows: 65_536,
             emit: true,
             capture: CompiledFilter::NONE,
         }
@@ -105,7 +127,8 @@ impl Default for ProbesOptions {
 /// The loaded programs. Dropping this detaches and unloads them.
 pub struct Probes {
     ebpf: Ebpf,
-    counters: PerCpuArray<aya::maps::MapData, [u64; 6]>,
+    states: Arc<StreamStates>,
+    aggregates: Option<Aggregates>,
 }
 
 impl Probes {
@@ -118,14 +141,33 @@ impl Probes {
         let offsets = kernel_offsets(btf)?.words();
         let emit = u32::from(options.emit);
         let has_filter = u32::from(options.capture.length != 0);
-        let use_bpf_ring = u32::from(options.ring == RingKind::Bpf);
+        let kind = options.ring.number();
+        let aggregation = options.aggregation.number();
+        let weak_order = u32::from(!cfg!(target_arch = "x86_64"));
+        let unknown = |(path, error)| RingError::Cpus(format!("{path}: {error}"));
+        let cpus = aya::util::online_cpus().map_err(unknown)?;
+        let possible_cpus = aya::util::nr_cpus().map_err(unknown)?;
         let mut loader = EbpfLoader::new();
         loader
             .override_global("OFFSETS", &offsets, true)
             .override_global("EMIT", &emit, true)
             .override_global("HAS_CAPTURE_FILTER", &has_filter, true)
             .override_global("CAPTURE_FILTER", options.capture.as_bytes(), true)
-            .override_global("USE_BPF_RING", &use_bpf_ring, true);
+            .override_global("WEAK_ORDER", &weak_order, true)
+            .override_global("RING_KIND", &kind, true)
+            .override_global("AGGREGATION", &aggregation, true);
+        let plan = match options.ring {
+            RingKind::Shared => Some(SharedPlan::new(&cpus, options.ring_bytes)?),
+            RingKind::Perf | RingKind::Bpf => None,
+        };
+        if let Some(plan) = &plan {
+            loader.map_max_entries("PAGES", plan.pages());
+        }
+        let places = places_per_cpu(options.aggregation_flows, cpus.len());
+        if options.aggregation != Aggregation::None {
+            loader.map_max_entries("AGGREGATES", places * cpus.len() as u32);
+        }
+        loader.map_max_entries("STATES", StreamStates::entries(possible_cpus));
         if options.ring == RingKind::Bpf {
             let bytes = u32::try_from(options.ring_bytes)
                 .ok()
@@ -133,28 +175,39 @@ impl Probes {
             loader.map_max_entries("RING", bytes.ok_or(RingError::Size(options.ring_bytes))?);
         }
         let mut ebpf = loader.load(OBJECT)?;
-        let rings = match options.ring {
-            RingKind::Perf => {
-                let Some(Map::PerfEventArray(events)) = ebpf.take_map("EVENTS") else {
-                    return Err(ProbesError::Missing("EVENTS".to_owned()));
-                };
-                Rings::Perf(PerfRings::open(events, options.ring_bytes)?)
-            }
-            RingKind::Bpf => {
-                let ring = ebpf
-                    .take_map("RING")
-                    .ok_or_else(|| ProbesError::Missing("RING".to_owned()))?;
-                Rings::Bpf(RingBuf::try_from(ring).map_err(|source| ProbesError::Map { name: "RING", source })?)
+        let mut take = |name: &str| ebpf.take_map(name).ok_or_else(|| ProbesError::Missing(name.to_owned()));
+        let states = StreamStates::open(take("STATES")?, possible_cpus).map_err(RingError::States)?;
+        let states = Arc::new(states);
+        let aggregates = match options.aggregation {
+            Aggregation::None => None,
+            aggregation => {
+                for (first, cpu) in (0..).step_by(places as usize).zip(&cpus) {
+                    states.set_aggregates(*cpu, STREAM_PACKETS, first, places);
+                }
+                let all = places as usize * cpus.len();
+                Some(Aggregates::open(take("AGGREGATES")?, all, aggregation).map_err(RingError::States)?)
             }
         };
-        let counters = ebpf
-            .take_map("COUNTERS")
-            .ok_or_else(|| ProbesError::Missing("COUNTERS".to_owned()))?;
-        let counters = PerCpuArray::try_from(counters).map_err(|source| ProbesError::Map {
-            name: "COUNTERS",
-            source,
-        })?;
-        let mut probes = Self { ebpf, counters };
+        let rings = match options.ring {
+            RingKind::Shared => {
+                let plan = plan.ok_or(RingError::Size(options.ring_bytes))?;
+                Rings::Shared(SharedRings::open(plan, take("PAGES")?, Arc::clone(&states))?)
+            }
+            RingKind::Perf => {
+                let Map::PerfEventArray(events) = take("EVENTS")? else {
+                    return Err(ProbesError::Missing("EVENTS".to_owned()));
+                };
+                Rings::Perf(PerfRings::open(events, &cpus, options.ring_bytes)?)
+            }
+            RingKind::Bpf => Rings::Bpf(
+                RingBuf::try_from(take("RING")?).map_err(|source| ProbesError::Map { name: "RING", source })?,
+            ),
+        };
+        let mut probes = Self {
+            ebpf,
+            states,
+            aggregates,
+        };
         for name in CLASSIFIERS {
             let refused = |source| ProbesError::Refused {
                 name: name.to_owned(),
@@ -231,30 +284,15 @@ impl Probes {
         Ok(self.classifier(name)?.fd().map_err(refused)?.as_fd().as_raw_fd())
     }
 
-    /// What the programs have counted: by source (`SOURCE_*`), then by CPU.
-    ///
-    /// # Errors
-    /// If the map can't be read.
-    pub fn counters(&self) -> Result<Vec<Vec<SourceCounters>>, ProbesError> {
-        (0..SOURCES)
-            .map(|source| {
-                let values = self.counters.get(&source, 0).map_err(|source| ProbesError::Map {
-                    name: "COUNTERS",
-                    source,
-                })?;
-                Ok(values
-                    .iter()
-                    .map(|[seen, delivered, lost, not_ip, malformed, filtered]| SourceCounters {
-                        seen: *seen,
-                        delivered: *delivered,
-                        lost: *lost,
-                        not_ip: *not_ip,
-                        malformed: *malformed,
-                        filtered: *filtered,
-                    })
-                    .collect())
-            })
-            .collect()
+    /// The connections whose packets are only counted, for the one who makes rows of them. Gone after the first call.
+    pub fn take_aggregates(&mut self) -> Option<Aggregates> {
+        self.aggregates.take()
+    }
+
+    /// What the programs count, to be read at any time.
+    #[must_use]
+    pub fn states(&self) -> Arc<StreamStates> {
+        Arc::clone(&self.states)
     }
 }
 

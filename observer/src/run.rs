@@ -119,10 +119,14 @@ pub async fn run(settings: Settings) -> Result<()> {
             ring_bytes,
             ring: settings.ring,
             capture: *settings.capture.compiled(),
+            aggregation: settings.aggregation,
+            aggregation_flows: settings.aggregation_flows,
             ..ProbesOptions::default()
         },
     )?;
     probes.attach_drops()?;
+    let states = probes.states();
+    let aggregates = probes.take_aggregates();
     let probes = Arc::new(Mutex::new(probes));
     let attacher = Attacher::start(
         Arc::clone(&probes),
@@ -138,8 +142,9 @@ pub async fn run(settings: Settings) -> Result<()> {
     });
     let kernel_names = Box::new(RunningKernel::new(btf.drop_reasons()?));
     drop(btf);
-    let pipeline = Pipeline::new(options(kernel_names, cookie));
-    let capture = Capture::start(rings, probes, Arc::clone(&interfaces), pipeline, Arc::clone(&log))
+    let mut pipeline = Pipeline::new(options(kernel_names, cookie));
+    pipeline.set_aggregates(aggregates);
+    let capture = Capture::start(rings, states, Arc::clone(&interfaces), pipeline, Arc::clone(&log))
         .context("cannot start the capture")?;
     tracing::info!(addresses = ?servers.addresses(), interfaces = interfaces.watched().len(), "observing");
     let mode = if settings.drops_only {
@@ -149,6 +154,9 @@ pub async fn run(settings: Settings) -> Result<()> {
     };
     let served = servers.run(node(mode.to_owned(), capture.counters()), shutdown).await;
     following.abort();
+    // Its end is what it was told to come to; with it goes the last but one owner of the programs.
+    let _ = following.await;
+    drop(probes);
     capture.stop();
     tracing::info!("ended");
     Ok(served?)

@@ -77,7 +77,7 @@ fn compiled(filter: &str) -> CompiledFilter {
 
 impl Kernel {
     fn counters(&self) -> SourceCounters {
-        let sources = self.probes.counters().unwrap();
+        let sources = self.probes.states().counters();
         sources[SOURCE_EGRESS as usize]
             .iter()
             .fold(SourceCounters::default(), |sum, cpu| SourceCounters {
@@ -87,6 +87,7 @@ impl Kernel {
                 not_ip: sum.not_ip + cpu.not_ip,
                 malformed: sum.malformed + cpu.malformed,
                 filtered: sum.filtered + cpu.filtered,
+                aggregated: sum.aggregated + cpu.aggregated,
             })
     }
 

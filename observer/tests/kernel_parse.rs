@@ -5,6 +5,7 @@
 #[path = "kernel/test_run.rs"]
 mod test_run;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bpf_probes::event::{Outer, PacketHeaders, SOURCE_EGRESS, TUNNEL_GENEVE, TUNNEL_VXLAN};
@@ -13,13 +14,14 @@ use etherparse::{PacketBuilder, VlanId};
 use observer::btf::Btf;
 use observer::decode::decode;
 use observer::probes::{Probes, ProbesOptions};
-use observer::ring::{Record, Rings};
+use observer::ring::{Record, Rings, StreamStates};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use test_run::test_run;
 
 struct Kernel {
-    probes: Probes,
+    _probes: Probes,
+    states: Arc<StreamStates>,
     rings: Rings,
     program: i32,
 }
@@ -43,11 +45,16 @@ impl Kernel {
         )
         .unwrap();
         let program = probes.classifier_fd("egress_ethernet").unwrap();
-        Some(Self { probes, rings, program })
+        Some(Self {
+            states: probes.states(),
+            _probes: probes,
+            rings,
+            program,
+        })
     }
 
     fn counted(&self) -> (u64, u64) {
-        let counters = self.probes.counters().unwrap();
+        let counters = self.states.counters();
         let egress = &counters[SOURCE_EGRESS as usize];
         (
             egress.iter().map(|cpu| cpu.not_ip).sum(),

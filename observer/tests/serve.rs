@@ -297,6 +297,7 @@ async fn losses_of_the_kernel_reach_a_follower() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     node.log.losses().record(Loss {
         stage: Stage::KernelRing,
+        source: None,
         cpu: Some(1),
         count: 17,
         time_range: (START_NS, START_NS + 5),
@@ -320,6 +321,7 @@ async fn the_state_of_the_node_is_told() {
     node.show();
     node.log.losses().record(Loss {
         stage: Stage::KernelRing,
+        source: None,
         cpu: Some(0),
         count: 3,
         time_range: (0, 0),

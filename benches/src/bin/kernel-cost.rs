@@ -11,6 +11,7 @@ use anyhow::Context;
 use benches::namespace::{Pair, may_create, within};
 use bpf_probes::event::{SOURCE_EGRESS, SOURCE_INGRESS};
 use clap::Parser;
+use observer::aggregation::Aggregation;
 use observer::attach::{Attacher, Hook};
 use observer::btf::Btf;
 use observer::interface::{Interfaces, Selection};
@@ -70,8 +71,24 @@ fn main() -> anyhow::Result<()> {
         let all = ProbesOptions::default();
         let empty = measure(ProbesOptions { emit: false, ..all }, arguments.seconds)?;
         print("only counts", &empty, &empty);
-        let perf = measure(all, arguments.seconds)?;
-        print("perf ring, 1 MiB watermark", &perf, &empty);
+        let shared = measure(all, arguments.seconds)?;
+        print("shared rings", &shared, &empty);
+        let counted = measure(
+            ProbesOptions {
+                aggregation: Aggregation::Medium,
+                ..all
+            },
+            arguments.seconds,
+        )?;
+        print("the same, medium aggregation", &counted, &empty);
+        let perf = measure(
+            ProbesOptions {
+                ring: RingKind::Perf,
+                ..all
+            },
+            arguments.seconds,
+        )?;
+        print("perf rings, 1 MiB watermark", &perf, &empty);
         let bpf = measure(
             ProbesOptions {
                 ring: RingKind::Bpf,
@@ -131,7 +148,7 @@ fn measure(options: ProbesOptions, seconds: u64) -> anyhow::Result<Cost> {
         rings.drain(|_, record| delivered += u64::from(matches!(record, Record::Sample(_))))?;
         flood.join().map_err(|_| anyhow::anyhow!("the sender has panicked"))??;
         let (run_time, runs) = probes.lock().cost("egress_ethernet")?;
-        let counters = probes.lock().counters()?;
+        let counters = probes.lock().states().counters();
         let lost = [SOURCE_EGRESS, SOURCE_INGRESS]
             .iter()
             .flat_map(|source| &counters[*source as usize])

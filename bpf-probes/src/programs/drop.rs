@@ -4,12 +4,14 @@ use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_probe_read_
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use bpf_probes::event::{
-    DIRECTION_EGRESS, DIRECTION_INGRESS, FullEvent, KIND_DROP, Outer, SOURCE_DROP, SourceCounters, TUNNEL_NONE,
+    DIRECTION_EGRESS, DIRECTION_INGRESS, FullEvent, KIND_DROP, Outer, SOURCE_DROP, STREAM_DROPS, StreamState,
+    TUNNEL_NONE,
 };
 use bpf_probes::parse::{Link, SNAPLEN, parse};
 
 use super::capture_filter::captured_by_filter;
-use super::{count_rejected, counters, emits, global, offsets, scratch, send};
+use super::shared_ring::state;
+use super::{count_rejected, emits, global, offsets, scratch, send};
 
 /// `sk_buff.mac_header` and `network_header` while they aren't set.
 const NOT_SET: u16 = 0xffff;
@@ -26,10 +28,10 @@ const TCP_NEW_SYN_RECV: u8 = 12;
 /// Arguments of the tracepoint (include/trace/events/skb.h): the buffer, the address of the code, the reason.
 #[raw_tracepoint(tracepoint = "kfree_skb")]
 pub fn kfree_skb(context: RawTracePointContext) -> i32 {
-    if let Some(counters) = counters(SOURCE_DROP) {
-        counters.seen += 1;
+    if let Some(state) = state(STREAM_DROPS) {
+        state.counters[0].seen += 1;
         if emits() {
-            observe(&context, counters);
+            observe(&context, state);
         }
     }
     0
@@ -46,7 +48,7 @@ fn read<T: Copy + Default>(base: u64, offset: &u32) -> T {
 }
 
 #[inline(always)]
-fn observe(context: &RawTracePointContext, counters: &mut SourceCounters) -> Option<()> {
+fn observe(context: &RawTracePointContext, state: &mut StreamState) -> Option<()> {
     let scratch = scratch(SOURCE_DROP)?;
     let skb: u64 = context.arg(0);
     let offsets = offsets();
@@ -58,7 +60,7 @@ fn observe(context: &RawTracePointContext, counters: &mut SourceCounters) -> Opt
     let tail: u32 = read(skb, &offsets.skb_tail);
     // Buffers of netlink and unix sockets go the same way; they have neither a protocol nor a network header.
     if protocol == 0 || network == 0 || network == NOT_SET || head == 0 {
-        counters.not_ip += 1;
+        state.counters[0].not_ip += 1;
         return None;
     }
     let mac = u32::from(mac);
@@ -70,7 +72,7 @@ fn observe(context: &RawTracePointContext, counters: &mut SourceCounters) -> Opt
         (network, Link::Ip)
     };
     if tail <= start {
-        counters.malformed += 1;
+        state.counters[0].malformed += 1;
         return None;
     }
     let available = tail - start;
@@ -78,7 +80,7 @@ fn observe(context: &RawTracePointContext, counters: &mut SourceCounters) -> Opt
     let to = scratch.frame.get_mut(..captured as usize)?;
     // SAFETY: the helper checks the address itself and fails on a bad one.
     if unsafe { bpf_probe_read_kernel_buf((head + u64::from(start)) as *const u8, to) }.is_err() {
-        counters.malformed += 1;
+        state.counters[0].malformed += 1;
         return None;
     }
     let event = &mut scratch.record.event;
@@ -90,10 +92,10 @@ fn observe(context: &RawTracePointContext, counters: &mut SourceCounters) -> Opt
         &mut scratch.inner,
         &mut scratch.record.outer,
     ) {
-        return count_rejected(rejected, counters);
+        return count_rejected(rejected, &mut state.counters[0]);
     }
     if !captured_by_filter(&event.headers) {
-        counters.filtered += 1;
+        state.counters[0].filtered += 1;
         return None;
     }
     if event.headers.tunnel == TUNNEL_NONE {
@@ -127,7 +129,7 @@ fn observe(context: &RawTracePointContext, counters: &mut SourceCounters) -> Opt
     drop.reason = context.arg(2);
     drop.netns_cookie = read(net, &offsets.net_cookie);
     drop.reserved = 0;
-    send(context, &scratch.record, size_of::<FullEvent>() as u64, 0, counters);
+    send::<{ size_of::<FullEvent>() as u64 }, _>(context, &scratch.record, state, 0);
     None
 }
 

@@ -1,17 +1,20 @@
 //! The packet programs: one for each direction and kind of link. They never change a packet or its fate.
 
-use aya_ebpf::bindings::TC_ACT_UNSPEC;
+use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::{bpf_ktime_get_ns, bpf_skb_cgroup_id, bpf_skb_load_bytes};
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use bpf_probes::event::{
-    DIRECTION_EGRESS, DIRECTION_INGRESS, Event, FLAG_NO_TRANSPORT, FLAG_QINQ, FLAG_VLAN, KIND_PACKET,
-    KIND_PACKET_WITH_BYTES, Outer, PacketHeaders, SOURCE_EGRESS, SOURCE_INGRESS, TUNNEL_NONE,
+    DIRECTION_EGRESS, DIRECTION_INGRESS, Event, FLAG_NO_TRANSPORT, FLAG_QINQ, FLAG_VLAN, FullEvent, KIND_PACKET,
+    KIND_PACKET_WITH_BYTES, Outer, PacketHeaders, SOURCE_EGRESS, SOURCE_INGRESS, STREAM_PACKETS, StreamState,
+    TUNNEL_NONE, stream_of,
 };
 use bpf_probes::parse::{Link, SNAPLEN, parse};
 
+use super::aggregate::{course, take};
 use super::capture_filter::captured_by_filter;
-use super::{LONG_BYTES, count_rejected, counters, emits, scratch, send, send_with_bytes, uses_bpf_ring};
+use super::shared_ring::{publish, reserve, state};
+use super::{count_rejected, emits, in_place, scratch, send, send_with_bytes, shared};
 
 const PORT_DNS: u16 = 53;
 const PROTOCOL_UDP: u8 = 17;
@@ -50,23 +53,90 @@ fn observe(context: &TcContext, link: Link, direction: u8) -> Option<()> {
     } else {
         SOURCE_EGRESS
     };
-    let counters = counters(source)?;
-    counters.seen += 1;
+    let state = state(STREAM_PACKETS)?;
+    let place = stream_of(source).1;
+    state.counters[place].seen += 1;
     if !emits() {
         return None;
     }
+    let skb = context.skb.skb;
+    if shared() {
+        let Some(room) = reserve::<EVENT>(state) else {
+            state.counters[place].lost += 1;
+            return None;
+        };
+        // SAFETY: there is room for an event, at an address that is a multiple of 8.
+        let event = unsafe { &mut *room.record().cast::<Event>() };
+        if in_place::read(skb, link, &mut event.headers) && !is_dns(&event.headers) {
+            if !captured_by_filter(&event.headers) {
+                state.counters[place].filtered += 1;
+                return None;
+            }
+            measure(skb, direction, event);
+            let course = course(state, event);
+            if course.counted {
+                state.counters[place].aggregated += 1;
+                return None;
+            }
+            describe(skb, direction, event);
+            publish(state, room, EVENT as u32);
+            state.counters[place].delivered += 1;
+            return take(context, state, course, event, None);
+        }
+    } else {
+        let record = &mut scratch(source)?.record;
+        if in_place::read(skb, link, &mut record.event.headers) && !is_dns(&record.event.headers) {
+            if !captured_by_filter(&record.event.headers) {
+                state.counters[place].filtered += 1;
+                return None;
+            }
+            measure(skb, direction, &mut record.event);
+            return send_or_count::<EVENT>(context, direction, record, state, place);
+        }
+    }
+    copied(context, link, direction, source, state)
+}
+
+/// Sends a packet that is complete but for time and cgroup, unless it is only to be counted.
+#[inline(always)]
+fn send_or_count<const SIZE: u64>(
+    context: &TcContext,
+    direction: u8,
+    record: &mut FullEvent,
+    state: &mut StreamState,
+    place: usize,
+) -> Option<()> {
+    let course = course(state, &record.event);
+    if course.counted {
+        state.counters[place].aggregated += 1;
+        return None;
+    }
+    describe(context.skb.skb, direction, &mut record.event);
+    if send::<SIZE, _>(context, record, state, place) {
+        take(context, state, course, &record.event, Some(&record.outer));
+    }
+    None
+}
+
+const EVENT: u64 = size_of::<Event>() as u64;
+const TUNNELLED: u64 = (size_of::<Event>() + size_of::<Outer>()) as u64;
+
+/// A packet that can't be read in place: its first bytes are copied, and read by the parser of both sides.
+#[inline(always)]
+fn copied(context: &TcContext, link: Link, direction: u8, source: u32, state: &mut StreamState) -> Option<()> {
+    let place = stream_of(source).1;
     let scratch = scratch(source)?;
     let skb = context.skb.skb;
     // SAFETY: the kernel hands every classifier a valid `__sk_buff`.
     let length = unsafe { (*skb).len };
     let captured = if length > SNAPLEN { SNAPLEN } else { length };
     if captured == 0 {
-        counters.malformed += 1;
+        state.counters[place].malformed += 1;
         return None;
     }
     // SAFETY: `frame` is longer than `SNAPLEN`.
     if unsafe { bpf_skb_load_bytes(skb.cast(), 0, scratch.frame.as_mut_ptr().cast(), captured) } != 0 {
-        counters.malformed += 1;
+        state.counters[place].malformed += 1;
         return None;
     }
     let event = &mut scratch.record.event;
@@ -78,23 +148,34 @@ fn observe(context: &TcContext, link: Link, direction: u8) -> Option<()> {
         &mut scratch.inner,
         &mut scratch.record.outer,
     ) {
-        return count_rejected(rejected, counters);
+        return count_rejected(rejected, &mut state.counters[place]);
     }
     if !captured_by_filter(&event.headers) {
-        counters.filtered += 1;
+        state.counters[place].filtered += 1;
         return None;
     }
-    // SAFETY: as above.
+    measure(skb, direction, event);
+    if event.headers.tunnel != TUNNEL_NONE {
+        send_or_count::<TUNNELLED>(context, direction, &mut scratch.record, state, place)
+    } else if is_dns(&event.headers) {
+        describe(skb, direction, event);
+        event.kind = KIND_PACKET_WITH_BYTES;
+        send_with_bytes(context, event, length, state, place);
+        None
+    } else {
+        send_or_count::<EVENT>(context, direction, &mut scratch.record, state, place)
+    }
+}
+
+/// Where a packet is, and how large it is. That is all that counting it needs.
+#[inline(always)]
+fn measure(skb: *mut __sk_buff, direction: u8, event: &mut Event) {
+    // SAFETY: the kernel hands every classifier a valid `__sk_buff`.
     unsafe {
-        event.time_ns = bpf_ktime_get_ns();
         event.ifindex = (*skb).ifindex;
+        event.length = (*skb).len;
         let segments = (*skb).gso_segs;
         event.segments = if segments == 0 { 1 } else { segments as u16 };
-        event.cgroup_id = if direction == DIRECTION_EGRESS {
-            bpf_skb_cgroup_id(skb)
-        } else {
-            0
-        };
         // A tag that the network card or the stack has taken out of the frame was the first one. Tags around a tunnel
         // aren't reported: the headers are those of the packet inside.
         if (*skb).vlan_present != 0 && event.headers.tunnel == TUNNEL_NONE {
@@ -106,24 +187,22 @@ fn observe(context: &TcContext, link: Link, direction: u8) -> Option<()> {
             event.headers.flags |= FLAG_VLAN;
         }
     }
-    event.length = length;
     event.kind = KIND_PACKET;
     event.direction = direction;
-    let mut packet_bytes = 0;
-    let size = if event.headers.tunnel != TUNNEL_NONE {
-        size_of::<Event>() + size_of::<Outer>()
-    } else {
-        if is_dns(&event.headers) {
-            event.kind = KIND_PACKET_WITH_BYTES;
-            if uses_bpf_ring() {
-                return send_with_bytes(context, event, length, counters);
-            }
-            packet_bytes = if length > LONG_BYTES { LONG_BYTES } else { length };
-        }
-        size_of::<Event>()
-    };
-    send(context, &scratch.record, size as u64, u64::from(packet_bytes), counters);
-    None
+}
+
+/// What only an event needs, each by a call into the kernel.
+#[inline(always)]
+fn describe(skb: *mut __sk_buff, direction: u8, event: &mut Event) {
+    // SAFETY: the kernel hands every classifier a valid `__sk_buff`.
+    unsafe {
+        event.time_ns = bpf_ktime_get_ns();
+        event.cgroup_id = if direction == DIRECTION_EGRESS {
+            bpf_skb_cgroup_id(skb)
+        } else {
+            0
+        };
+    }
 }
 
 #[inline(always)]

@@ -249,6 +249,7 @@ mod tests {
             stage: "kernel ring".to_owned(),
             cpu: Some(1),
             count: 7,
+            source: "ingress".to_owned(),
         }];
         assert!(text(&Summary::default(), Some(&lost)).contains("Lost events: 7 at kernel ring (CPU 1)"));
         assert!(text(&Summary::default(), None).contains("unknown"));

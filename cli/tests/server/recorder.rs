@@ -130,6 +130,7 @@ impl Observer for Recorder {
             stage: "kernel ring".to_owned(),
             cpu: Some(0),
             count: 5,
+            source: "drop".to_owned(),
         };
         Ok(Response::new(ServerStatusResponse {
             num_flows: 50,

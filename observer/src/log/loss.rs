@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use bpf_probes::event::{SOURCE_EGRESS, SOURCE_INGRESS};
 use parking_lot::Mutex;
 
 /// Where events can be lost.
@@ -30,11 +31,49 @@ impl Stage {
     }
 }
 
+/// What an event that was lost came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// A packet that came in through an interface.
+    Ingress,
+    /// A packet that left through an interface.
+    Egress,
+    /// A packet that the kernel freed.
+    Drop,
+}
+
+impl Source {
+    /// The one with this number in the programs (`SOURCE_*`).
+    #[must_use]
+    pub fn of(number: u32) -> Self {
+        match number {
+            SOURCE_INGRESS => Self::Ingress,
+            SOURCE_EGRESS => Self::Egress,
+            _ => Self::Drop,
+        }
+    }
+
+    /// The name that users see.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ingress => "ingress",
+            Self::Egress => "egress",
+            Self::Drop => "drop",
+        }
+    }
+}
+
+/// Where and of what something was lost.
+pub type Place = (Stage, Option<Source>, Option<u32>);
+
 /// Events lost in one go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Loss {
     /// Where.
     pub stage: Stage,
+    /// What they came from, where that is known.
+    pub source: Option<Source>,
     /// On which CPU, where that says something.
     pub cpu: Option<u32>,
     /// How many.
@@ -54,7 +93,7 @@ pub struct Losses(Mutex<Inner>);
 struct Inner {
     recent: VecDeque<Loss>,
     forgotten: u64,
-    sums: BTreeMap<(Stage, Option<u32>), u64>,
+    sums: BTreeMap<Place, u64>,
 }
 
 impl Losses {
@@ -64,7 +103,7 @@ impl Losses {
             return;
         }
         let mut inner = self.0.lock();
-        *inner.sums.entry((loss.stage, loss.cpu)).or_default() += loss.count;
+        *inner.sums.entry((loss.stage, loss.source, loss.cpu)).or_default() += loss.count;
         // What a slow client missed concerns only that client, which is told by its own stream.
         if loss.stage == Stage::Client {
             return;
@@ -92,14 +131,14 @@ impl Losses {
         (losses, inner.forgotten + inner.recent.len() as u64)
     }
 
-    /// Sums by stage and CPU since the start.
+    /// Sums by stage, source and CPU since the start.
     #[must_use]
-    pub fn sums(&self) -> Vec<(Stage, Option<u32>, u64)> {
+    pub fn sums(&self) -> Vec<(Place, u64)> {
         self.0
             .lock()
             .sums
             .iter()
-            .map(|((stage, cpu), count)| (*stage, *cpu, *count))
+            .map(|(place, count)| (*place, *count))
             .collect()
     }
 }
@@ -114,12 +153,16 @@ mod tests {
         for number in 0..5000 {
             losses.record(Loss {
                 stage: Stage::KernelRing,
+                source: Some(Source::Drop),
                 cpu: Some(1),
                 count: 2,
                 time_range: (number, number),
             });
         }
-        assert_eq!(losses.sums(), [(Stage::KernelRing, Some(1), 10_000)]);
+        assert_eq!(
+            losses.sums(),
+            [((Stage::KernelRing, Some(Source::Drop), Some(1)), 10_000)]
+        );
         let (recent, next) = losses.since(0);
         assert_eq!((recent.len(), next, recent[0].time_range.0), (REMEMBERED, 5000, 904));
         assert_eq!(losses.since(4999).0.len(), 1);

@@ -74,6 +74,7 @@ fn a_packet_becomes_a_row_with_names_and_its_point() {
         event: syn(),
         outer: None,
         drop: None,
+        totals: None,
         bytes: &[],
     });
     let batch = pipeline.snapshot().unwrap();
@@ -102,6 +103,7 @@ fn a_drop_says_why_and_where() {
         event,
         outer: None,
         drop: Some(drop),
+        totals: None,
         bytes: &[],
     });
     let unknown = Drop {
@@ -113,6 +115,7 @@ fn a_drop_says_why_and_where() {
         event,
         outer: None,
         drop: Some(unknown),
+        totals: None,
         bytes: &[],
     });
     let batch = pipeline.snapshot().unwrap();
@@ -137,6 +140,7 @@ fn full_batches_are_handed_over_in_order_and_nothing_is_lost() {
             event: syn(),
             outer: None,
             drop: None,
+            totals: None,
             bytes: &[],
         });
     }

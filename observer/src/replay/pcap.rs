@@ -194,6 +194,7 @@ fn deliver(
         event,
         outer: tunnelled.then_some(outer),
         drop: None,
+        totals: None,
         bytes: if is_dns && !tunnelled { data } else { &[] },
     });
     Ok(())

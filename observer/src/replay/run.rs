@@ -94,6 +94,7 @@ fn flows(path: &Path, pipeline: &mut Pipeline, log: &FlowLog) -> Result<(), Repl
             };
             let time = |time: Option<flow::api::Timestamp>| time.or(at).map_or(0, |time| time.to_nanos());
             log.losses().record(Loss {
+                source: None,
                 stage,
                 cpu: lost.cpu.and_then(|cpu| u32::try_from(cpu.value).ok()),
                 count: lost.num_events_lost,

@@ -1,9 +1,8 @@
 //! A perf ring as memory that we share with the kernel.
 
 use std::io;
-use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,25 +12,17 @@ use perf_event_open_sys::bindings::{
     perf_event_mmap_page,
 };
 
+use super::memory::{Memory, page_bytes};
+
 /// The kernel wakes the reader when this much is in a ring, or an eighth of it if it is small.
 const WATERMARK_BYTES: usize = 1 << 20;
-
-/// Size of a page of memory.
-pub(super) fn page_bytes() -> usize {
-    // SAFETY: has no preconditions.
-    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
-}
 
 /// The ring of one CPU: a page that the kernel describes it in, and the ring itself.
 #[derive(Debug)]
 pub(super) struct Mapping {
     fd: OwnedFd,
-    start: NonNull<perf_event_mmap_page>,
-    data_bytes: usize,
+    memory: Memory,
 }
-
-// SAFETY: the memory is valid until `drop`, whichever thread owns the mapping; only the owner reads it.
-unsafe impl Send for Mapping {}
 
 impl Mapping {
     pub(super) fn open(cpu: u32, bytes: usize) -> io::Result<Self> {
@@ -60,28 +51,8 @@ impl Mapping {
         }
         // SAFETY: the kernel has just given us this descriptor, and nobody else has it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        let length =
-            NonZeroUsize::new(page_bytes() + bytes).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        // SAFETY: a new mapping at an address of the kernel's choice.
-        let start = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                length.get(),
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
-                fd.as_raw_fd(),
-                0,
-            )
-        };
-        if start == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
-        let mapping = Self {
-            fd,
-            start,
-            data_bytes: bytes,
-        };
+        let memory = Memory::map(fd.as_fd(), page_bytes() + bytes, true)?;
+        let mapping = Self { fd, memory };
         // SAFETY: the descriptor is a perf event; ENABLE takes no argument.
         if unsafe { perf::ioctls::ENABLE(mapping.fd.as_raw_fd(), 0) } < 0 {
             return Err(io::Error::last_os_error());
@@ -92,7 +63,7 @@ impl Mapping {
     /// One of the two positions, which both sides change while the other reads.
     fn position(&self, field: fn(*mut perf_event_mmap_page) -> *mut u64) -> &AtomicU64 {
         // SAFETY: the field is in the mapping, 8 bytes long and aligned, and both sides access it atomically.
-        unsafe { AtomicU64::from_ptr(field(self.start.as_ptr())) }
+        unsafe { AtomicU64::from_ptr(field(self.memory.start().cast().as_ptr())) }
     }
 
     /// Up to where the kernel has written.
@@ -124,21 +95,15 @@ impl Mapping {
 
     /// The ring. Between `tail` and `head` the kernel doesn't write; the rest must not be read.
     pub(super) fn data(&self) -> &[u8] {
-        // SAFETY: the mapping has `data_bytes` behind its first page, and lives as long as `self`.
-        unsafe { slice::from_raw_parts(self.start.as_ptr().cast::<u8>().add(page_bytes()), self.data_bytes) }
+        let bytes = self.memory.bytes() - page_bytes();
+        // SAFETY: the mapping has as many bytes behind its first page, and lives as long as `self`.
+        unsafe { slice::from_raw_parts(self.memory.start().as_ptr().add(page_bytes()), bytes) }
     }
 }
 
 impl AsFd for Mapping {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: the mapping was made with this address and length, and nothing refers to it any more.
-        unsafe { libc::munmap(self.start.as_ptr().cast(), page_bytes() + self.data_bytes) };
     }
 }
 

@@ -1,41 +1,12 @@
-//! The records in a ring. Works on plain bytes and two positions, so that it can be tested without a kernel.
+//! The records in a perf ring. Works on plain bytes and two positions, so that it can be tested without a kernel.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use super::merge::{Damage, Record, Records};
 
 /// `perf_event_type` of include/uapi/linux/perf_event.h.
 const PERF_RECORD_LOST: u32 = 2;
 const PERF_RECORD_SAMPLE: u32 = 9;
 /// `struct perf_event_header`: type (32 bits), misc (16), size (16).
 const HEADER: usize = 8;
-
-/// What the kernel has put into a ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Record<'a> {
-    /// What a program has sent, padded at the end.
-    Sample(&'a [u8]),
-    /// So many events did not fit.
-    Lost(u64),
-}
-
-/// What can be wrong with a ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Damage {
-    /// More bytes than the ring has.
-    #[error("it claims to hold {0} bytes, more than its size")]
-    Overfull(u64),
-    /// A record that is shorter than its header or longer than what is there.
-    #[error("a record of {size} bytes where {left} are left")]
-    Size {
-        /// What the record claims.
-        size: usize,
-        /// What is there.
-        left: usize,
-    },
-    /// A sample that is longer than its record.
-    #[error("a sample of {0} bytes does not fit its record")]
-    Sample(usize),
-}
 
 /// The records between two positions of one ring, in the order in which they were written.
 pub(super) struct Cursor<'a> {
@@ -68,10 +39,10 @@ impl<'a> Cursor<'a> {
     fn place(&self, offset: usize) -> usize {
         (self.tail as usize).wrapping_add(self.at + offset) & (self.data.len() - 1)
     }
+}
 
-    /// The first eight bytes of the next sample, which are its time; 0 for a record of another kind, which can't wait,
-    /// and for a damaged one. `None` at the end.
-    pub(super) fn next_time(&self) -> Option<u64> {
+impl Records for Cursor<'_> {
+    fn next_time(&self) -> Option<u64> {
         const SAMPLE_TIME: usize = HEADER + 4;
         if self.at >= self.filled {
             return None;
@@ -86,14 +57,7 @@ impl<'a> Cursor<'a> {
         Some(u64::from_ne_bytes(std::array::from_fn(byte)))
     }
 
-    /// The next record; `None` at the end. One that goes over the end of the ring is put together in `scratch`.
-    ///
-    /// # Errors
-    /// If it can't be right; nothing that follows can be read then.
-    pub(super) fn next<'r>(&mut self, scratch: &'r mut Vec<u8>) -> Result<Option<Record<'r>>, Damage>
-    where
-        'a: 'r,
-    {
+    fn next<'r>(&'r mut self, scratch: &'r mut Vec<u8>) -> Result<Option<Record<'r>>, Damage> {
         while self.at < self.filled {
             let left = self.filled - self.at;
             // Records are multiples of 8 bytes, so a header never goes over the end.
@@ -141,44 +105,6 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Calls `found` with the records of several rings in the order of their times, and with the place of their ring among
-/// `cursors`. A ring with a damaged record is left there; `damaged` is told.
-pub(super) fn merge(
-    cursors: &mut [Cursor<'_>],
-    scratch: &mut Vec<u8>,
-    mut found: impl FnMut(usize, Record<'_>),
-    mut damaged: impl FnMut(usize, Damage),
-) {
-    let mut heap: BinaryHeap<Reverse<(u64, usize)>> = cursors
-        .iter()
-        .enumerate()
-        .filter_map(|(ring, cursor)| cursor.next_time().map(|time| Reverse((time, ring))))
-        .collect();
-    while let Some(Reverse((_, ring))) = heap.pop() {
-        let cursor = &mut cursors[ring];
-        let others = heap.peek().map_or(u64::MAX, |Reverse((time, _))| *time);
-        // Packets come in bursts on one CPU: as long as this ring is the earliest there is nothing to sort.
-        loop {
-            match cursor.next(scratch) {
-                Ok(Some(record)) => found(ring, record),
-                Ok(None) => break,
-                Err(damage) => {
-                    damaged(ring, damage);
-                    break;
-                }
-            }
-            match cursor.next_time() {
-                Some(time) if time <= others => {}
-                Some(time) => {
-                    heap.push(Reverse((time, ring)));
-                    break;
-                }
-                None => break,
-            }
-        }
-    }
-}
-
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
@@ -187,6 +113,7 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::merge::merge;
     use super::*;
 
     fn sample(payload: &[u8]) -> Vec<u8> {

@@ -277,6 +277,7 @@ impl Sender {
         let time_range = (if self.last_ns == 0 { next_ns } else { self.last_ns }, next_ns);
         self.log.losses().record(Loss {
             stage: Stage::Client,
+            source: None,
             cpu: None,
             count,
             time_range,

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bpf_probes::event::SourceCounters;
 use flow::api::Timestamp;
 use flow::api::observer::observer_server::Observer;
 use flow::api::observer::{
@@ -11,7 +12,7 @@ use flow::api::observer::{
     GetFlowsResponse, GetNamespacesRequest, GetNamespacesResponse, GetNodesRequest, GetNodesResponse, Node,
     ServerStatusRequest, ServerStatusResponse,
 };
-use flow::api::parallax::{CaptureStatus, StageLoss};
+use flow::api::parallax::{CaptureStatus, SourceStatus, StageLoss};
 use flow::api::relay::NodeState as ApiNodeState;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::Stream;
@@ -21,6 +22,7 @@ use tonic::{Request, Response, Status};
 use super::flows::{self, FlowQuery, WAITING_RESPONSES};
 use super::namespaces;
 use super::{NodeState, open_until};
+use crate::log::Source;
 
 /// The window of `flows_rate`.
 const RATE_SECONDS: i64 = 60;
@@ -79,14 +81,17 @@ impl ObserverService {
             packets_seen: counters.packets_seen,
             drops_seen: counters.drops_seen,
             delivered: counters.delivered,
+            aggregated: counters.aggregated,
+            sources: sources(&counters.sources),
             not_ip: counters.not_ip,
             malformed: counters.malformed,
             lost: lost
                 .into_iter()
-                .map(|(stage, cpu, count)| StageLoss {
+                .map(|((stage, source, cpu), count)| StageLoss {
                     stage: stage.name().to_owned(),
                     cpu,
                     count,
+                    source: source.map_or_else(String::new, |source| source.name().to_owned()),
                 })
                 .collect(),
             log_bytes: state.bytes as u64,
@@ -100,6 +105,26 @@ impl ObserverService {
             filtered: counters.filtered,
         }
     }
+}
+
+/// A message for each source and CPU that has seen something.
+fn sources(sources: &[Vec<SourceCounters>]) -> Vec<SourceStatus> {
+    let of = |source: u32, cpu: u32, counted: &SourceCounters| SourceStatus {
+        source: Source::of(source).name().to_owned(),
+        cpu,
+        seen: counted.seen,
+        delivered: counted.delivered,
+        aggregated: counted.aggregated,
+        lost: counted.lost,
+        not_ip: counted.not_ip,
+        malformed: counted.malformed,
+        filtered: counted.filtered,
+    };
+    (0..)
+        .zip(sources)
+        .flat_map(|(source, cpus)| (0..).zip(cpus).map(move |(cpu, counted)| of(source, cpu, counted)))
+        .filter(|status| status.seen > 0)
+        .collect()
 }
 
 fn now_ns() -> i64 {

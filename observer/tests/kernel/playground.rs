@@ -188,6 +188,7 @@ impl Running {
                 let btf = Btf::from_kernel().unwrap();
                 let (mut probes, rings) = Probes::load(&btf, options).unwrap();
                 probes.attach_drops().unwrap();
+                let states = probes.states();
                 let probes = Arc::new(Mutex::new(probes));
                 let interfaces = Arc::new(Interfaces::default());
                 let selection = Selection::new(&[]).unwrap();
@@ -208,10 +209,12 @@ impl Running {
                     netns_cookie: netns::cookie().unwrap(),
                 });
                 let capture =
-                    Capture::start(rings, probes, Arc::clone(&interfaces), pipeline, Arc::clone(&log)).unwrap();
+                    Capture::start(rings, states, Arc::clone(&interfaces), pipeline, Arc::clone(&log)).unwrap();
                 ready.send((log, interfaces)).unwrap();
                 stopped.await.unwrap();
                 following.abort();
+                let _ = following.await;
+                drop(probes);
                 let counters = capture.counters();
                 capture.stop();
                 counters.read().clone()

@@ -24,6 +24,7 @@ async fn the_newest_flows_come_without_losses_of_long_before_them() {
         let time_ns = START_NS + flow * 1000;
         node.log.losses().record(Loss {
             stage: Stage::KernelRing,
+            source: None,
             cpu: Some(0),
             count,
             time_range: (time_ns, time_ns + 500),
