@@ -10,5 +10,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod flows;
 pub mod load;
 pub mod namespace;
+pub mod serving;

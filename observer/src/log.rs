@@ -64,9 +64,9 @@ pub struct LogState {
 
 /// Keeps the writer making snapshots of the open batch, for as long as somebody follows.
 #[derive(Debug)]
-pub struct Follower<'a>(&'a FlowLog);
+pub struct Follower(Arc<FlowLog>);
 
-impl Drop for Follower<'_> {
+impl Drop for Follower {
     fn drop(&mut self) {
         self.0.followers.fetch_sub(1, Ordering::Relaxed);
     }
@@ -168,9 +168,9 @@ impl FlowLog {
 
     /// Keeps the open batch visible while the returned value lives.
     #[must_use]
-    pub fn follow(&self) -> Follower<'_> {
+    pub fn follow(self: &Arc<Self>) -> Follower {
         self.followers.fetch_add(1, Ordering::Relaxed);
-        Follower(self)
+        Follower(Arc::clone(self))
     }
 
     /// Tells of new rows: the number after that of the newest one.

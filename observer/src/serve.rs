@@ -1,19 +1,23 @@
 //! Serving the log: the gRPC API on unix sockets and TCP.
 //!
-//! Each request has its own cursor into the log and its own task. A client that doesn't read stops its own task, through
-//! the flow control of HTTP/2, and nobody else's; what leaves the log meanwhile it is told as a `LostEvent`.
+//! Each request has its own cursor into the log. Rows are looked at and encoded when its connection has room for them:
+//! a client that doesn't read costs nothing and stops nobody else; what leaves the log meanwhile it is told as a
+//! `LostEvent`. Clients that ask for the same thing get the same bytes.
 
 mod flows;
+mod frames;
+mod get_flows;
 mod listen;
 mod namespaces;
 mod observer;
 mod peers;
+mod query;
+mod shared_rows;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flow::api::FILE_DESCRIPTOR_SET;
-use flow::api::observer::observer_server::ObserverServer;
 use flow::api::peer::peer_server::PeerServer;
 use parking_lot::RwLock;
 use tokio::sync::watch;
@@ -24,10 +28,10 @@ use tonic::transport::Server;
 use crate::capture::CaptureCounters;
 use crate::interface::Interfaces;
 use crate::log::FlowLog;
+use get_flows::ObserverFront;
 use listen::{Accepted, Listener};
 
 pub use listen::{Listen, ListenError};
-use observer::ObserverService;
 use peers::PeerService;
 
 /// How long clients may take to let go of their connections in the end. One that doesn't read, or never said anything,
@@ -111,11 +115,7 @@ impl ObserverServers {
             .add_service(health_service)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
-            .add_service(ObserverServer::new(ObserverService::new(
-                Arc::clone(&node),
-                address.clone(),
-                shutdown.clone(),
-            )))
+            .add_service(ObserverFront::new(Arc::clone(&node), address.clone(), shutdown.clone()))
             .add_service(PeerServer::new(PeerService::new(node, address, shutdown.clone())));
         let routes = routes.routes();
 

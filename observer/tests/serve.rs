@@ -5,6 +5,8 @@
 mod losses;
 #[path = "serve/node.rs"]
 mod node;
+#[path = "serve/sharing.rs"]
+mod sharing;
 #[path = "serve/stop.rs"]
 mod stop;
 

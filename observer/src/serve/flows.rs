@@ -1,279 +1,194 @@
-//! One `GetFlows`: which rows it is about, and their way to the client.
+//! The answer to one `GetFlows`: rows of the log, encoded, as the client takes them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_array::types::TimestampNanosecondType;
+use arrow_buffer::BooleanBuffer;
+use bytes::Bytes;
 use flow::api::Timestamp;
 use flow::api::flow::{LostEvent, LostEventSource};
+use flow::api::observer::GetFlowsResponse;
 use flow::api::observer::get_flows_response::ResponseTypes;
-use flow::api::observer::{GetFlowsRequest, GetFlowsResponse};
 use flow::batch::FlowBatch;
-use flow::filter::Filters;
 use flow::mask::FlowMask;
-use flow::schema::Column;
-use tokio::sync::{mpsc, watch};
-use tonic::Status;
+use flow::wire::RowEncoder;
+use prost::Message as _;
+use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::log::{FlowLog, Loss, Stage};
+use super::frames::Frames;
+use super::query::FlowQuery;
+use super::shared_rows::{Chunk, Reader, SharedRows};
+use crate::log::{FlowLog, Follower, Loss, Stage};
 
-/// Responses that wait for the client at most, beside those that HTTP/2 has taken.
-pub(super) const WAITING_RESPONSES: usize = 128;
+/// A chunk ends with the row that brings it to this size.
+const CHUNK_BYTES: usize = 64 << 10;
+/// What rows take that have not been encoded yet, for memory that is set aside; most take less.
+const ROW_BYTES: usize = 512;
 /// How long a follower waits before it looks for losses, should there be no flows.
 const LOSS_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What a client asks for, checked.
+/// What a client gets, made only when its connection has room for more.
 #[derive(Debug)]
-pub(super) struct FlowQuery {
-    filters: Filters,
-    mask: Option<FlowMask>,
-    number: u64,
-    first: bool,
-    follow: bool,
-    since_ns: Option<i64>,
-    until_ns: Option<i64>,
-}
-
-impl FlowQuery {
-    /// # Errors
-    /// `InvalidArgument` with what is wrong.
-    pub(super) fn new(request: &GetFlowsRequest) -> Result<Self, Status> {
-        if request.first && request.follow {
-            return Err(Status::invalid_argument(
-                "first and follow exclude each other: the oldest flows don't change",
-            ));
-        }
-        let filters = Filters::compile(&request.whitelist, &request.blacklist)
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        let paths = request
-            .field_mask
-            .as_ref()
-            .map(|mask| mask.paths.as_slice())
-            .unwrap_or_default();
-        let mask = FlowMask::new(paths).map_err(|error| Status::invalid_argument(format!("field mask: {error}")))?;
-        Ok(Self {
-            filters,
-            mask,
-            number: request.number,
-            first: request.first,
-            follow: request.follow,
-            since_ns: request.since.map(|time| time.to_nanos()),
-            until_ns: request.until.map(|time| time.to_nanos()),
-        })
-    }
-
-    /// Marks the rows of a batch that are asked for.
-    fn matches(&self, batch: &FlowBatch) -> arrow_buffer::BooleanBuffer {
-        let marked = self.filters.matches(batch);
-        let (earliest, latest) = batch.time_range();
-        let inside =
-            self.since_ns.is_none_or(|since| since <= earliest) && self.until_ns.is_none_or(|until| latest <= until);
-        let Some(times) = batch
-            .numbers::<TimestampNanosecondType>(Column::Time)
-            .filter(|_| !inside)
-        else {
-            return marked;
-        };
-        let times = times.values();
-        let wanted = arrow_buffer::BooleanBuffer::collect_bool(batch.rows(), |row| {
-            self.since_ns.is_none_or(|since| since <= times[row])
-                && self.until_ns.is_none_or(|until| times[row] <= until)
-        });
-        &marked & &wanted
-    }
-
-    /// Whether no row of the batch can be in the time that is asked for.
-    fn outside(&self, batch: &FlowBatch) -> bool {
-        let (earliest, latest) = batch.time_range();
-        self.since_ns.is_some_and(|since| latest < since) || self.until_ns.is_some_and(|until| until < earliest)
-    }
-
-    /// Where to start. `end` is the number after that of the newest row there is.
-    fn start(&self, log: &FlowLog, end: u64) -> Start {
-        let (oldest, _) = log.range();
-        let at = |sequence| Start {
-            sequence,
-            time_ns: None,
-        };
-        if self.first || (self.number == 0 && (!self.follow || self.since_ns.is_some())) {
-            return at(oldest);
-        }
-        if self.number == 0 {
-            return at(end);
-        }
-        let mut left = self.number;
-        for batch in log.read_from(0).iter().rev().filter(|batch| !self.outside(batch)) {
-            let marked = self.matches(batch);
-            let count = marked.count_set_bits() as u64;
-            if count >= left {
-                let skip = usize::try_from(count - left).unwrap_or(usize::MAX);
-                let row = marked.set_indices().nth(skip).unwrap_or_default();
-                return Start {
-                    sequence: batch.first_sequence() + row as u64,
-                    time_ns: Some(batch.time_ns(row)),
-                };
-            }
-            left -= count;
-        }
-        at(oldest)
-    }
-}
-
-/// Where a request starts in the log.
-struct Start {
-    /// Number of the first row to look at.
-    sequence: u64,
-    /// Its time, if the rows before it are of no interest: neither are the losses.
-    time_ns: Option<i64>,
-}
-
-/// Sends what was asked for; ends when that is done, when the client is gone, or with the server.
-pub(super) async fn send(
+pub(super) struct FlowAnswer {
     query: FlowQuery,
     log: Arc<FlowLog>,
     node_name: String,
-    client: mpsc::Sender<Result<GetFlowsResponse, Status>>,
-    mut shutdown: watch::Receiver<bool>,
-) {
-    // Also in the middle of sending: a client that doesn't read, or never reaches the end, is no reason to stay.
-    tokio::select! {
-        () = answer(query, log, node_name, client) => {}
-        () = super::ended(&mut shutdown) => {}
-    }
-}
-
-async fn answer(
-    query: FlowQuery,
-    log: Arc<FlowLog>,
-    node_name: String,
-    client: mpsc::Sender<Result<GetFlowsResponse, Status>>,
-) {
-    log.catch_up().await;
-    let mut news = log.news();
-    let end = log.range().1;
-    let start = query.start(&log, end);
-    let losses_from = if query.follow && start.sequence == end {
-        log.losses().end()
-    } else {
-        0
-    };
-    let since_ns = query.since_ns;
-    let mut sender = Sender {
-        query,
-        log: Arc::clone(&log),
-        node_name,
-        client,
-        cursor: start.sequence,
-        losses_from,
-        losses_since_ns: start.time_ns.or(since_ns),
-        sent: 0,
-        last_ns: 0,
-    };
-    let follows = sender.query.follow.then(|| log.follow());
-    // The limit of what follows is how far back it starts.
-    let last = if sender.query.follow { u64::MAX } else { end };
-    let deadline = sender.query.until_ns.filter(|_| follows.is_some()).map(until);
-    loop {
-        news.mark_unchanged();
-        if !sender.catch_up(last).await || follows.is_none() {
-            return;
-        }
-        tokio::select! {
-            _ = news.changed() => {}
-            () = tokio::time::sleep(LOSS_INTERVAL) => {}
-            () = sleep_until(deadline) => {
-                log.catch_up().await;
-                sender.catch_up(last).await;
-                return;
-            }
-            () = sender.client.closed() => return,
-        }
-    }
-}
-
-fn until(until_ns: i64) -> tokio::time::Instant {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    let left = u64::try_from(i128::from(until_ns) - i128::try_from(now.as_nanos()).unwrap_or(i128::MAX)).unwrap_or(0);
-    tokio::time::Instant::now() + Duration::from_nanos(left)
-}
-
-async fn sleep_until(deadline: Option<tokio::time::Instant>) {
-    match deadline {
-        Some(deadline) => tokio::time::sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
-}
-
-struct Sender {
-    query: FlowQuery,
-    log: Arc<FlowLog>,
-    node_name: String,
-    client: mpsc::Sender<Result<GetFlowsResponse, Status>>,
+    reader: Reader,
+    news: watch::Receiver<u64>,
+    /// Until the end of the request comes into sight.
+    follower: Option<Follower>,
+    deadline: Option<Instant>,
+    /// The batch that the next row is in, once rows of it have been looked at.
+    walk: Option<Walk>,
     /// Number of the next row to look at.
     cursor: u64,
+    /// Number after that of the last row that is asked for.
+    last: u64,
     losses_from: u64,
     /// Losses that were over before this time are of no interest.
     losses_since_ns: Option<i64>,
     sent: u64,
     /// Time of the last row that was looked at.
     last_ns: i64,
+    done: bool,
 }
 
-impl Sender {
-    /// Sends everything up to row number `last`; whether the client wants more.
-    async fn catch_up(&mut self, last: u64) -> bool {
-        while self.cursor < last {
-            let Some(batch) = self.log.next_batch(self.cursor) else {
-                break;
-            };
-            // What left the log beyond `last` was not asked for.
-            let missed = batch.first_sequence().min(last).saturating_sub(self.cursor);
-            if missed > 0 {
-                self.cursor = batch.first_sequence();
-                if !self.tell_missed(missed, batch.time_range().0).await {
-                    return false;
-                }
-                if self.cursor >= last {
-                    break;
-                }
-            }
-            let skip = usize::try_from(self.cursor - batch.first_sequence()).unwrap_or(usize::MAX);
-            let Some(batch) = batch.from_row(skip) else { break };
-            self.cursor = batch.end_sequence();
-            if !self.query.outside(&batch) {
-                for row in self.query.matches(&batch).set_indices() {
-                    if batch.first_sequence() + row as u64 >= last {
-                        break;
-                    }
-                    if self.query.first && self.query.number > 0 && self.sent >= self.query.number {
-                        return false;
-                    }
-                    if !self.flow(&batch, row).await {
-                        return false;
-                    }
-                }
-            }
-            self.last_ns = batch.time_range().1;
+impl FlowAnswer {
+    pub(super) async fn start(query: FlowQuery, log: Arc<FlowLog>, node_name: String, shared: Arc<SharedRows>) -> Self {
+        log.catch_up().await;
+        let news = log.news();
+        let end = log.range().1;
+        let start = query.start(&log, end);
+        let losses_from = if query.follows() && start.sequence == end {
+            log.losses().end()
+        } else {
+            0
+        };
+        Self {
+            reader: shared.join(query.wish()),
+            node_name,
+            news,
+            follower: query.follows().then(|| log.follow()),
+            deadline: query.until_ns().filter(|_| query.follows()).map(until),
+            walk: None,
+            cursor: start.sequence,
+            // The limit of what follows is how far back it starts.
+            last: if query.follows() { u64::MAX } else { end },
+            losses_from,
+            losses_since_ns: start.time_ns.or(query.since_ns()),
+            sent: 0,
+            last_ns: 0,
+            done: false,
+            query,
+            log,
         }
-        self.losses().await
     }
 
-    async fn flow(&mut self, batch: &FlowBatch, row: usize) -> bool {
-        let mut response = batch.to_response(row);
-        if let (Some(mask), Some(ResponseTypes::Flow(flow))) = (&self.query.mask, &mut response.response_types) {
-            *flow = mask.apply(flow);
+    /// More messages; `None` at the end. Waits for flows if the client follows.
+    pub(super) async fn next(&mut self) -> Option<Bytes> {
+        while !self.done {
+            self.news.mark_unchanged();
+            if let Some(frames) = self.rows() {
+                if !frames.is_empty() {
+                    return Some(frames);
+                }
+                // A long way without a row that is asked for: others want to run as well.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            self.done |= self.follower.is_none();
+            let losses = self.losses();
+            if !losses.is_empty() {
+                return Some(losses);
+            }
+            if !self.done {
+                self.wait().await;
+            }
         }
-        if response.node_name.is_empty() {
-            response.node_name.clone_from(&self.node_name);
+        None
+    }
+
+    /// Waits for flows, for losses, or for the end.
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.news.changed() => {}
+            () = tokio::time::sleep(LOSS_INTERVAL) => {}
+            () = sleep_until(self.deadline) => {
+                self.log.catch_up().await;
+                self.follower = None;
+            }
         }
-        self.sent += 1;
-        self.client.send(Ok(response)).await.is_ok()
+    }
+
+    /// Messages about the next rows, perhaps none; `None` if there are no more rows for now.
+    fn rows(&mut self) -> Option<Bytes> {
+        if self.done || self.cursor >= self.last {
+            return None;
+        }
+        if self.query.most().is_none()
+            && let Some(chunk) = self.reader.get(self.cursor, |chunk| {
+                chunk.end <= self.last && self.query.spans(chunk.time_range)
+            })
+        {
+            return Some(self.passed(chunk));
+        }
+        let walk = match self.walk.take() {
+            Some(walk) if walk.next_sequence() == self.cursor => walk,
+            _ => {
+                let batch = self.log.next_batch(self.cursor)?;
+                // What left the log beyond `last` was not asked for.
+                let missed = batch.first_sequence().min(self.last).saturating_sub(self.cursor);
+                if missed > 0 {
+                    self.cursor = batch.first_sequence();
+                    return Some(self.missed(missed, batch.time_range().0));
+                }
+                Walk::new(&self.query, &batch, self.cursor)?
+            }
+        };
+        let first = self.cursor;
+        let chunk = self.encode(walk);
+        if self.query.most().is_none() && chunk.end <= self.last && self.query.spans(chunk.time_range) {
+            self.reader.put(first, &chunk);
+        }
+        Some(self.passed(chunk))
+    }
+
+    /// Accounts for rows that the client gets.
+    fn passed(&mut self, chunk: Chunk) -> Bytes {
+        self.cursor = chunk.end;
+        self.sent += chunk.rows;
+        self.last_ns = self.last_ns.max(chunk.last_ns);
+        self.done = self.query.most().is_some_and(|most| self.sent >= most);
+        chunk.frames
+    }
+
+    /// A chunk of the rows that are left of a batch.
+    fn encode(&mut self, mut walk: Walk) -> Chunk {
+        let most = self.query.most().map_or(u64::MAX, |most| most - self.sent);
+        let mask = self.query.mask();
+        let mut frames = Frames::with_capacity(walk.left().saturating_mul(ROW_BYTES).min(CHUNK_BYTES + ROW_BYTES));
+        let mut rows = 0;
+        while rows < most
+            && frames.len() < CHUNK_BYTES
+            && let Some(row) = walk.next_row(self.last)
+        {
+            frames.push_with(|out| walk.encode(row, &self.node_name, mask, out));
+            rows += 1;
+        }
+        let chunk = Chunk {
+            frames: frames.into_bytes(),
+            rows,
+            end: walk.next_sequence().min(self.last),
+            time_range: walk.batch.time_range(),
+            last_ns: walk.last_ns(),
+        };
+        self.walk = (walk.left() > 0).then_some(walk);
+        chunk
     }
 
     /// The client was too slow, or asked for rows that were leaving the log.
-    async fn tell_missed(&mut self, count: u64, next_ns: i64) -> bool {
+    fn missed(&mut self, count: u64, next_ns: i64) -> Bytes {
         let time_range = (if self.last_ns == 0 { next_ns } else { self.last_ns }, next_ns);
         self.log.losses().record(Loss {
             stage: Stage::Client,
@@ -282,31 +197,33 @@ impl Sender {
             count,
             time_range,
         });
-        self.lost(LostEventSource::HubbleRingBuffer, None, count, time_range)
-            .await
+        let mut frames = Frames::default();
+        frames.push(&self.lost(LostEventSource::HubbleRingBuffer, None, count, time_range));
+        frames.into_bytes()
     }
 
     /// What was lost on the way into the log since the last time.
-    async fn losses(&mut self) -> bool {
+    fn losses(&mut self) -> Bytes {
         let (losses, next) = self.log.losses().since(self.losses_from);
         self.losses_from = next;
+        let mut frames = Frames::default();
         for loss in losses {
-            let (from, to) = loss.time_range;
-            let wanted = self.losses_since_ns.is_none_or(|since| since <= to)
-                && self.query.until_ns.is_none_or(|until| from <= until);
             let source = match loss.stage {
                 Stage::KernelRing => LostEventSource::PerfEventRingBuffer,
                 Stage::Undecodable => LostEventSource::ObserverEventsQueue,
                 Stage::Client | Stage::Elsewhere => LostEventSource::HubbleRingBuffer,
             };
-            if wanted && !self.lost(source, loss.cpu, loss.count, loss.time_range).await {
-                return false;
+            let (from, to) = loss.time_range;
+            if self.losses_since_ns.is_none_or(|since| since <= to)
+                && self.query.until_ns().is_none_or(|until| from <= until)
+            {
+                frames.push(&self.lost(source, loss.cpu, loss.count, loss.time_range));
             }
         }
-        true
+        frames.into_bytes()
     }
 
-    async fn lost(&self, source: LostEventSource, cpu: Option<u32>, count: u64, (from, to): (i64, i64)) -> bool {
+    fn lost(&self, source: LostEventSource, cpu: Option<u32>, count: u64, (from, to): (i64, i64)) -> GetFlowsResponse {
         let event = LostEvent {
             source: source.into(),
             num_events_lost: count,
@@ -316,11 +233,108 @@ impl Sender {
             first: Some(Timestamp::from_nanos(from)),
             last: Some(Timestamp::from_nanos(to)),
         };
-        let response = GetFlowsResponse {
+        GetFlowsResponse {
             node_name: self.node_name.clone(),
             time: Some(Timestamp::from_nanos(to)),
             response_types: Some(ResponseTypes::LostEvents(event)),
+        }
+    }
+}
+
+fn until(until_ns: i64) -> Instant {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    let left = u64::try_from(i128::from(until_ns) - i128::try_from(now.as_nanos()).unwrap_or(i128::MAX)).unwrap_or(0);
+    Instant::now() + Duration::from_nanos(left)
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A batch, and how far a client has come in it.
+#[derive(Debug)]
+struct Walk {
+    batch: FlowBatch,
+    /// The rows that are asked for; `None`: all.
+    marked: Option<BooleanBuffer>,
+    /// Made when there is a row to encode.
+    encoder: Option<RowEncoder>,
+    next: usize,
+}
+
+impl Walk {
+    /// From row number `sequence` on, which is in the batch.
+    fn new(query: &FlowQuery, batch: &FlowBatch, sequence: u64) -> Option<Self> {
+        let skip = usize::try_from(sequence - batch.first_sequence()).ok()?;
+        if query.is_everything(batch) {
+            return Some(Self {
+                batch: batch.clone(),
+                marked: None,
+                encoder: None,
+                next: skip,
+            });
+        }
+        let batch = batch.from_row(skip)?;
+        Some(Self {
+            marked: Some(query.matches(&batch)),
+            batch,
+            encoder: None,
+            next: 0,
+        })
+    }
+
+    /// Rows that have not been looked at.
+    fn left(&self) -> usize {
+        self.batch.rows() - self.next
+    }
+
+    /// Number of the next row to look at.
+    fn next_sequence(&self) -> u64 {
+        self.batch.first_sequence() + self.next as u64
+    }
+
+    /// Time of the last row that was looked at.
+    fn last_ns(&self) -> i64 {
+        if self.left() == 0 {
+            return self.batch.time_range().1;
+        }
+        self.batch.time_ns(self.next.saturating_sub(1))
+    }
+
+    /// Goes on to the next row that is asked for and has a number less than `last`; without one, to the end.
+    fn next_row(&mut self, last: u64) -> Option<usize> {
+        let row = match &self.marked {
+            None => (self.left() > 0).then_some(self.next),
+            Some(marked) => marked
+                .slice(self.next, self.left())
+                .set_indices()
+                .next()
+                .map(|skip| self.next + skip),
         };
-        self.client.send(Ok(response)).await.is_ok()
+        let row = row.filter(|row| self.batch.first_sequence() + (*row as u64) < last);
+        self.next = row.map_or(self.batch.rows(), |row| row + 1);
+        row
+    }
+
+    fn encode(&mut self, row: usize, node_name: &str, mask: Option<&FlowMask>, out: &mut Vec<u8>) {
+        let Some(mask) = mask else {
+            self.encoder
+                .get_or_insert_with(|| RowEncoder::new(&self.batch, node_name))
+                .encode(row, out);
+            return;
+        };
+        let mut response = self.batch.to_response(row);
+        if let Some(ResponseTypes::Flow(flow)) = &mut response.response_types {
+            *flow = mask.apply(flow);
+        }
+        if response.node_name.is_empty() {
+            node_name.clone_into(&mut response.node_name);
+        }
+        response.encode(out).expect("invariant: a vector has no end");
     }
 }

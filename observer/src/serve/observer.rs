@@ -1,4 +1,4 @@
-//! The service `observer.Observer`.
+//! The service `observer.Observer`, all but `GetFlows`.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,12 +14,10 @@ use flow::api::observer::{
 };
 use flow::api::parallax::{CaptureStatus, SourceStatus, StageLoss};
 use flow::api::relay::NodeState as ApiNodeState;
-use tokio::sync::{mpsc, watch};
-use tokio_stream::Stream;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::watch;
+use tokio_stream::{Empty, Stream};
 use tonic::{Request, Response, Status};
 
-use super::flows::{self, FlowQuery, WAITING_RESPONSES};
 use super::namespaces;
 use super::{NodeState, open_until};
 use crate::log::Source;
@@ -134,22 +132,14 @@ fn now_ns() -> i64 {
 
 #[tonic::async_trait]
 impl Observer for ObserverService {
-    type GetFlowsStream = Responses<GetFlowsResponse>;
+    type GetFlowsStream = Empty<Result<GetFlowsResponse, Status>>;
     type GetAgentEventsStream = Responses<GetAgentEventsResponse>;
     type GetDebugEventsStream = Responses<GetDebugEventsResponse>;
 
-    async fn get_flows(&self, request: Request<GetFlowsRequest>) -> Result<Response<Self::GetFlowsStream>, Status> {
-        let query = FlowQuery::new(request.get_ref())?;
-        let (client, responses) = mpsc::channel(WAITING_RESPONSES);
-        let log = Arc::clone(&self.node.log);
-        tokio::spawn(flows::send(
-            query,
-            log,
-            self.node.name.clone(),
-            client,
-            self.shutdown.clone(),
-        ));
-        Ok(Response::new(Box::pin(ReceiverStream::new(responses))))
+    async fn get_flows(&self, _: Request<GetFlowsRequest>) -> Result<Response<Self::GetFlowsStream>, Status> {
+        Err(Status::internal(
+            "GetFlows is answered in serve/get_flows.rs, before a request comes here",
+        ))
     }
 
     async fn get_agent_events(
