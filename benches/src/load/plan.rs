@@ -39,7 +39,9 @@ pub struct ObserverCost {
     pub events_per_second: f64,
     /// Cores it used while there was traffic.
     pub cpu_cores: f64,
-    /// CPU time for each event, until everything was in the log.
+    /// CPU time, until everything was in the log.
+    pub cpu_seconds: f64,
+    /// The same for each event.
     pub cpu_ns_per_event: f64,
     /// Memory in RAM.
     pub rss_bytes: u64,
@@ -183,10 +185,12 @@ impl<'a> Plan<'a> {
         let accounting = observer.settled(self.interrupt)?;
         let (after, resident) = (process.cpu_time()?, process.resident()?);
         observer.stop()?;
+        let cpu = after - before;
         let cost = ObserverCost {
             events_per_second: accounting.delivered as f64 / traffic.seconds,
             cpu_cores: (during - before).as_secs_f64() / traffic.seconds,
-            cpu_ns_per_event: (after - before).as_nanos() as f64 / accounting.delivered.max(1) as f64,
+            cpu_seconds: cpu.as_secs_f64(),
+            cpu_ns_per_event: cpu.as_nanos() as f64 / accounting.delivered.max(1) as f64,
             rss_bytes: resident.now_bytes,
             peak_rss_bytes: resident.peak_bytes,
             bytes_per_flow: accounting.bytes_per_flow(),

@@ -159,8 +159,18 @@ fn traffic(figures: &mut Vec<Figure>, results: &Results, workload: Workload) {
         let plain = plain.iter().find(|plain| plain.round == run.round)?;
         Some(run.traffic.throughput() * 100.0 / plain.traffic.throughput())
     });
+    let work = |run: &TrafficRun| {
+        let observer = run.observer.as_ref().map_or(0.0, |cost| cost.cpu_seconds);
+        run.traffic.received as f64 / (run.traffic.cpu_seconds + observer)
+    };
+    let kept_of_cpu = of_traffic(&|run| {
+        run.observer.as_ref()?;
+        let plain = plain.iter().find(|plain| plain.round == run.round)?;
+        Some(work(run) * 100.0 / work(plain))
+    });
     let goal = matches!(workload, Workload::UdpFlood | Workload::TcpBulk).then_some(THROUGHPUT);
     add("kept with the observer", Unit::Percent, goal, kept);
+    add("kept, for the same CPU time", Unit::Percent, None, kept_of_cpu);
     let time = |value: fn(&Spread) -> f64| of_traffic(&|run| Some(value(run.traffic.times.as_ref()?) / 1e3));
     add(
         "until the answer, half of them",

@@ -59,7 +59,7 @@ pub(super) fn bulk(pair: &Pair, time: Duration, interrupt: &Interrupt) -> anyhow
             seconds: start.elapsed().as_secs_f64(),
             sent,
             received,
-            times: None,
+            ..Traffic::default()
         })
     })
 }
@@ -88,6 +88,7 @@ pub(super) fn short_connections(pair: &Pair, limit: Duration, interrupt: &Interr
         sent: times.len() as u64,
         received: answered?,
         times: Spread::of(times),
+        ..Traffic::default()
     })
 }
 

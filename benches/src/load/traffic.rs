@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::interrupt::Interrupt;
 use super::percentile::Spread;
+use super::process::Process;
 use super::{tcp, udp};
 use crate::namespace::Pair;
 
@@ -27,7 +28,7 @@ pub enum Workload {
 }
 
 /// What came of a workload.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Traffic {
     /// How long it took.
     pub seconds: f64,
@@ -35,6 +36,8 @@ pub struct Traffic {
     pub sent: u64,
     /// What arrived of these, or was answered.
     pub received: u64,
+    /// CPU time of sender and receiver, with what the kernel does for them, eBPF programs included.
+    pub cpu_seconds: f64,
     /// Time of a connection until its answer.
     pub times: Option<Spread>,
 }
@@ -77,12 +80,15 @@ impl Workload {
     /// # Errors
     /// If sockets can't be used, and if it is interrupted.
     pub fn run(self, pair: &Pair, limit: Duration, interrupt: &Interrupt) -> anyhow::Result<Traffic> {
-        let traffic = match self {
+        let this = Process(std::process::id());
+        let before = this.cpu_time()?;
+        let mut traffic = match self {
             Self::UdpFlood => udp::flood(pair, limit, interrupt),
             Self::TcpBulk => tcp::bulk(pair, limit, interrupt),
             Self::ShortConnections => tcp::short_connections(pair, limit, interrupt),
             Self::ManyFlows => udp::many_flows(pair, limit, interrupt),
         }?;
+        traffic.cpu_seconds = (this.cpu_time()? - before).as_secs_f64();
         interrupt.check()?;
         anyhow::ensure!(traffic.received > 0, "{}: nothing has arrived", self.title());
         Ok(traffic)

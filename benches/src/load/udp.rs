@@ -113,7 +113,7 @@ fn run(lanes: Vec<Lane>, time: Duration, interrupt: &Interrupt) -> anyhow::Resul
             seconds,
             sent: sent?,
             received,
-            times: None,
+            ..Traffic::default()
         })
     })
 }
