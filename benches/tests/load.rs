@@ -58,6 +58,7 @@ fn a_short_flood_is_measured_and_its_sums_hold() {
         count("packets_seen") >= sent && sent > 1000,
         "{sent} sent: {accounting:#}"
     );
+    assert_eq!(count("unaccounted"), 0, "{accounting:#}");
     assert!(count("log_bytes") <= count("log_budget_bytes"), "{accounting:#}");
     assert!(cost["cpu_ns_per_event"].as_f64().unwrap() > 0.0);
     assert!(cost["peak_rss_bytes"].as_u64().unwrap() > 1 << 20);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use flow::api::observer::observer_client::ObserverClient;
 use flow::api::observer::{ServerStatusRequest, ServerStatusResponse};
+use flow::api::parallax::SourceStatus;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Serialize;
@@ -26,10 +27,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// How long the observer may take, after the traffic, until it has read everything.
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_millis(200);
-/// The interface that it observes, and with it the sum of what was lost there.
+/// The interface that it observes.
 const INTERFACE: &str = "a0";
-/// The stage where the kernel's programs lose events.
-const KERNEL_STAGE: &str = "kernel ring";
 
 /// A program of Parallax, which is beside this one.
 ///
@@ -53,10 +52,16 @@ pub struct Accounting {
     pub drops_seen: u64,
     /// Of all these, those that the programs sent.
     pub delivered: u64,
+    /// Those that the programs counted in the totals of their connections.
+    pub aggregated: u64,
+    /// Those that the capture filter left out.
+    pub filtered: u64,
     /// Those that are not IP.
     pub not_ip: u64,
     /// Those with a broken header.
     pub malformed: u64,
+    /// What was seen and is in none of these numbers, summed over sources and CPUs: must be 0.
+    pub unaccounted: u64,
     /// What was lost, by stage.
     pub lost: BTreeMap<String, u64>,
     /// Rows that were written to the log.
@@ -87,6 +92,9 @@ impl Accounting {
             packets_seen: capture.packets_seen,
             drops_seen: capture.drops_seen,
             delivered: capture.delivered,
+            aggregated: capture.aggregated,
+            filtered: capture.filtered,
+            unaccounted: capture.sources.iter().map(unaccounted).sum(),
             not_ip: capture.not_ip,
             malformed: capture.malformed,
             lost,
@@ -99,12 +107,10 @@ impl Accounting {
         })
     }
 
-    /// What the programs saw and neither sent nor counted otherwise: must be 0.
+    /// What reached the log, one by one or in totals.
     #[must_use]
-    pub fn unaccounted(&self) -> i64 {
-        let lost = self.lost.get(KERNEL_STAGE).copied().unwrap_or_default();
-        let counted = self.delivered + lost + self.not_ip + self.malformed;
-        (self.packets_seen + self.drops_seen).cast_signed() - counted.cast_signed()
+    pub fn arrived(&self) -> u64 {
+        self.delivered + self.aggregated
     }
 
     /// All losses.
@@ -118,6 +124,13 @@ impl Accounting {
     pub fn bytes_per_flow(&self) -> f64 {
         self.log_bytes as f64 / self.log_rows.max(1) as f64
     }
+}
+
+/// What the programs of one source saw on one CPU and counted nowhere, or counted without having seen it.
+fn unaccounted(source: &SourceStatus) -> u64 {
+    let counted =
+        source.delivered + source.aggregated + source.lost + source.filtered + source.not_ip + source.malformed;
+    source.seen.abs_diff(counted)
 }
 
 /// A running observer. It ends when this is dropped.
@@ -236,7 +249,7 @@ impl<'a> RunningObserver<'a> {
             let now = self.accounting()?;
             // Drops happen elsewhere on the machine too, and go on.
             let quiet = now.packets_seen == before.packets_seen && now.rows.abs_diff(before.rows) < 100;
-            if (quiet && now.unaccounted() == 0) || Instant::now() > deadline {
+            if (quiet && now.unaccounted == 0) || Instant::now() > deadline {
                 return Ok(now);
             }
             before = now;
@@ -303,22 +316,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_has_counted_shows() {
-        let mut accounting = Accounting {
-            packets_seen: 90,
-            drops_seen: 10,
-            delivered: 70,
-            not_ip: 5,
-            malformed: 5,
+    fn what_nobody_has_counted_shows_in_both_directions() {
+        let mut source = SourceStatus {
+            seen: 100,
+            delivered: 60,
+            aggregated: 5,
+            lost: 20,
+            filtered: 5,
+            not_ip: 6,
+            malformed: 4,
             ..Default::default()
         };
-        accounting.lost.insert(KERNEL_STAGE.to_owned(), 20);
-        accounting.lost.insert("slow clients".to_owned(), 3);
-        assert_eq!(accounting.unaccounted(), 0);
-        assert_eq!(accounting.lost(), 23);
-        accounting.delivered = 69;
-        assert_eq!(accounting.unaccounted(), 1);
-        accounting.delivered = 71;
-        assert_eq!(accounting.unaccounted(), -1);
+        assert_eq!(unaccounted(&source), 0);
+        source.delivered = 59;
+        assert_eq!(unaccounted(&source), 1);
+        source.delivered = 63;
+        assert_eq!(unaccounted(&source), 3);
     }
 }

@@ -35,7 +35,7 @@ pub struct TrafficRun {
 /// What the observer took and did in a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ObserverCost {
-    /// Events a second that it received from the kernel.
+    /// Events a second that it received from the kernel, one by one or in totals.
     pub events_per_second: f64,
     /// Cores it used while there was traffic.
     pub cpu_cores: f64,
@@ -187,14 +187,14 @@ impl<'a> Plan<'a> {
         observer.stop()?;
         let cpu = after - before;
         let cost = ObserverCost {
-            events_per_second: accounting.delivered as f64 / traffic.seconds,
+            events_per_second: accounting.arrived() as f64 / traffic.seconds,
             cpu_cores: (during - before).as_secs_f64() / traffic.seconds,
             cpu_seconds: cpu.as_secs_f64(),
-            cpu_ns_per_event: cpu.as_nanos() as f64 / accounting.delivered.max(1) as f64,
+            cpu_ns_per_event: cpu.as_nanos() as f64 / accounting.arrived().max(1) as f64,
             rss_bytes: resident.now_bytes,
             peak_rss_bytes: resident.peak_bytes,
             bytes_per_flow: accounting.bytes_per_flow(),
-            sums_hold: accounting.unaccounted() == 0,
+            sums_hold: accounting.unaccounted == 0,
             accounting,
         };
         Ok(TrafficRun {

@@ -95,11 +95,11 @@ pub fn figures(results: &Results) -> Vec<Figure> {
         .map(|run| Goal::AtMost(run.result.accounting.log_budget_bytes as f64));
     let seconds = each(results, runs, |result| result.traffic.seconds);
     section(soak, "seconds", Unit::Count, None, seconds);
-    let events = each(results, runs, |result| result.accounting.delivered as f64);
+    let events = each(results, runs, |result| result.accounting.arrived() as f64);
     section(soak, "events", Unit::Count, None, events);
     let lost = each(results, runs, |result| result.accounting.lost() as f64);
     section(soak, "events lost, and reported", Unit::Count, None, lost);
-    let unaccounted = each(results, runs, |result| result.accounting.unaccounted() as f64);
+    let unaccounted = each(results, runs, |result| result.accounting.unaccounted as f64);
     section(soak, "events unaccounted for", Unit::Count, Some(NOTHING), unaccounted);
     let log = each(results, runs, |result| result.largest_log_bytes() as f64);
     section(soak, "largest log", Unit::Bytes, budget, log);
@@ -190,10 +190,13 @@ fn traffic(figures: &mut Vec<Figure>, results: &Results, workload: Workload) {
         None,
         of_observer(|cost| cost.events_per_second),
     );
+    let in_totals = of_observer(|cost| cost.accounting.aggregated as f64 * 100.0 / cost.accounting.arrived() as f64);
+    if in_totals.iter().flatten().any(|percent| *percent > 0.0) {
+        add("of these, in totals of connections", Unit::Percent, None, in_totals);
+    }
     let lost = of_observer(|cost| cost.accounting.lost() as f64);
     add("events lost, and reported", Unit::Count, None, lost);
-    // The sum may also be wrong in the other direction.
-    let unaccounted = of_observer(|cost| cost.accounting.unaccounted().abs() as f64);
+    let unaccounted = of_observer(|cost| cost.accounting.unaccounted as f64);
     add("events unaccounted for", Unit::Count, Some(NOTHING), unaccounted);
     add(
         "CPU of the observer, cores",

@@ -98,7 +98,7 @@ fn watch(
                 mib(sample.rss_bytes),
                 mib(sample.log_bytes),
                 mib(accounting.log_budget_bytes),
-                accounting.delivered,
+                accounting.arrived(),
                 accounting.lost()
             );
         }

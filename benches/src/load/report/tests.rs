@@ -49,9 +49,11 @@ fn traffic(received: u64) -> Traffic {
 }
 
 fn cost(delivered: u64, lost: u64) -> ObserverCost {
+    let packets_seen = 1000 + delivered;
     let accounting = Accounting {
-        packets_seen: 1000 + delivered,
+        packets_seen,
         delivered,
+        unaccounted: packets_seen - delivered - lost,
         lost: BTreeMap::from([("kernel ring".to_owned(), lost)]),
         rows: delivered,
         log_rows: 10,
@@ -67,7 +69,7 @@ fn cost(delivered: u64, lost: u64) -> ObserverCost {
         rss_bytes: 90 << 20,
         peak_rss_bytes: 96 << 20,
         bytes_per_flow: accounting.bytes_per_flow(),
-        sums_hold: accounting.unaccounted() == 0,
+        sums_hold: accounting.unaccounted == 0,
         accounting,
     }
 }
