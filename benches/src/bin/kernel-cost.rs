@@ -14,6 +14,7 @@ use clap::Parser;
 use observer::aggregation::Aggregation;
 use observer::attach::{Attacher, Hook};
 use observer::btf::Btf;
+use observer::capture_filter::CaptureFilter;
 use observer::interface::{Interfaces, Selection};
 use observer::probes::{Probes, ProbesOptions, RingKind};
 use observer::ring::Record;
@@ -28,6 +29,9 @@ struct Arguments {
     /// Rounds; each measures every way once.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=20))]
     rounds: u64,
+    /// Measures this capture filter too; can be given more than once. The flood is UDP from 10.77.0.1 to 10.77.0.2 port 9.
+    #[arg(long, value_name = "FILTER")]
+    capture: Vec<CaptureFilter>,
 }
 
 const STATS: &str = "/proc/sys/kernel/bpf_stats_enabled";
@@ -97,6 +101,11 @@ fn main() -> anyhow::Result<()> {
             arguments.seconds,
         )?;
         print("BPF ring buffer, no wake-up", &bpf, &empty);
+        for filter in &arguments.capture {
+            let capture = *filter.compiled();
+            let filtered = measure(ProbesOptions { capture, ..all }, arguments.seconds)?;
+            print(&format!("as by default, `{filter}`"), &filtered, &empty);
+        }
     }
     Ok(())
 }
