@@ -27,6 +27,7 @@ use flow::api::observer::{GetFlowsRequest, ServerStatusRequest};
 use flow::api::parallax::CaptureStatus;
 use flow::schema::Column;
 use hyper_util::rt::TokioIo;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use observer::attach::Hook;
 use observer::btf::Btf;
 use observer::capture_filter::CaptureFilter;
@@ -236,6 +237,35 @@ fn the_verifier_takes_the_largest_filters() {
             assert_eq!(kernel.captures(&frame), captures_here(&here, &frame), "{filter}");
         }
     }
+}
+
+#[test]
+fn a_full_ring_loses_nothing_that_the_filter_leaves_out() {
+    let Some(kernel) = load("tcp") else { return };
+    // Each CPU has a ring of its own: this thread stays on one.
+    let thread = nix::unistd::Pid::from_raw(0);
+    let allowed = sched_getaffinity(thread).unwrap();
+    let mut one = CpuSet::new();
+    one.set((0..CpuSet::count()).find(|cpu| allowed.is_set(*cpu).unwrap()).unwrap())
+        .unwrap();
+    sched_setaffinity(thread, &one).unwrap();
+    let run = |shape, times| {
+        for _ in 0..times {
+            test_run(kernel.program, &frame(shape, (1, 1), (1, 1))).unwrap();
+        }
+    };
+    let mut sent = 0;
+    while kernel.counters().lost == 0 {
+        assert!(sent < 10_000, "the ring is never full");
+        run(1, 100);
+        sent += 100;
+    }
+    let full = kernel.counters();
+    run(0, 50);
+    let after = kernel.counters();
+    assert_eq!((after.filtered, after.lost), (full.filtered + 50, full.lost));
+    run(1, 1);
+    assert_eq!(kernel.counters().lost, full.lost + 1);
 }
 
 /// A port that no other test uses, not even one of another process.

@@ -104,7 +104,7 @@ fn main() -> anyhow::Result<()> {
         for filter in &arguments.capture {
             let capture = *filter.compiled();
             let filtered = measure(ProbesOptions { capture, ..all }, arguments.seconds)?;
-            print(&format!("as by default, `{filter}`"), &filtered, &empty);
+            print(&format!("shared rings, `{filter}`"), &filtered, &empty);
         }
     }
     Ok(())

@@ -60,11 +60,10 @@ fn observe(context: &TcContext, link: Link, direction: u8) -> Option<()> {
         return None;
     }
     let skb = context.skb.skb;
-    if shared() {
-        let Some(room) = reserve::<EVENT>(state) else {
-            state.counters[place].lost += 1;
-            return None;
-        };
+    // Where the ring is full, what is filtered out or only counted isn't lost: that needs no room.
+    if shared()
+        && let Some(room) = reserve::<EVENT>(state)
+    {
         // SAFETY: there is room for an event, at an address that is a multiple of 8.
         let event = unsafe { &mut *room.record().cast::<Event>() };
         if in_place::read(skb, link, &mut event.headers) && !is_dns(&event.headers) {
