@@ -189,6 +189,7 @@ impl Running {
                 let (mut probes, rings) = Probes::load(&btf, options).unwrap();
                 probes.attach_drops().unwrap();
                 let states = probes.states();
+                let aggregates = probes.take_aggregates();
                 let probes = Arc::new(Mutex::new(probes));
                 let interfaces = Arc::new(Interfaces::default());
                 let selection = Selection::new(&[]).unwrap();
@@ -197,7 +198,7 @@ impl Running {
                     .unwrap();
                 let following = tokio::spawn(attacher.run());
                 let log = Arc::new(FlowLog::new(7, 64 << 20));
-                let pipeline = Pipeline::new(PipelineOptions {
+                let mut pipeline = Pipeline::new(PipelineOptions {
                     log_id: 7,
                     node: Node {
                         name: "test".into(),
@@ -208,6 +209,7 @@ impl Running {
                     kernel_names: Box::new(RunningKernel::new(btf.drop_reasons().unwrap())),
                     netns_cookie: netns::cookie().unwrap(),
                 });
+                pipeline.set_aggregates(aggregates);
                 let capture =
                     Capture::start(rings, states, Arc::clone(&interfaces), pipeline, Arc::clone(&log)).unwrap();
                 ready.send((log, interfaces)).unwrap();
