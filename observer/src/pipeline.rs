@@ -234,12 +234,16 @@ impl Pipeline {
         let event = &decoded.event;
         let headers = &event.headers;
         let state = self.connections.observe(headers);
-        let source = self.resolver.endpoint(headers.source);
-        let destination = self.resolver.endpoint(headers.destination);
+        self.resolver.make_room();
+        let (source, destination) = (
+            self.resolver.find(headers.source),
+            self.resolver.find(headers.destination),
+        );
+        let (source, destination) = (self.resolver.get(source), self.resolver.get(destination));
         let here = decoded
             .drop
             .is_none_or(|drop| drop.netns_cookie == 0 || drop.netns_cookie == self.netns_cookie);
-        let (interface, role) = self.interface(event.ifindex, here);
+        let (interface, role) = interface(&self.interfaces, &mut self.foreign_interfaces, event.ifindex, here);
         let mut record = FlowRecord {
             time_ns: i64::try_from(event.time_ns)
                 .unwrap_or(i64::MAX)
@@ -248,7 +252,7 @@ impl Pipeline {
             flow_type: TYPE_L3_L4,
             is_reply: state.is_reply,
             trace_reason: state.trace_reason,
-            interface: interface.as_ref(),
+            interface,
             cgroup_id: event.cgroup_id,
             length,
             packets,
@@ -258,8 +262,8 @@ impl Pipeline {
             ip: Some(ip(headers)),
             transport: transport(headers),
             tunnel: tunnel(headers, decoded.outer.as_ref()),
-            source: Some(&source),
-            destination: Some(&destination),
+            source: Some(source),
+            destination: Some(destination),
             ..FlowRecord::default()
         };
         match &decoded.drop {
@@ -315,25 +319,31 @@ impl Pipeline {
         builder.append(&record);
     }
 
-    fn interface(&mut self, index: u32, here: bool) -> (Option<Arc<Interface>>, Role) {
-        if index == 0 {
-            return (None, Role::default());
-        }
-        if here && let Some((interface, role)) = self.interfaces.get(&index) {
-            return (Some(Arc::clone(interface)), *role);
-        }
-        let unnamed = self.foreign_interfaces.entry(index).or_insert_with(|| {
-            Arc::new(Interface {
-                index,
-                name: String::new(),
-            })
-        });
-        (Some(Arc::clone(unnamed)), Role::default())
-    }
-
     fn seal_if_full(&mut self) {
         seal_if_full(&mut self.builder, &mut self.sealed);
     }
+}
+
+/// An interface and its part; one of another network namespace has no name.
+fn interface<'a>(
+    interfaces: &'a FxHashMap<u32, (Arc<Interface>, Role)>,
+    foreign: &'a mut FxHashMap<u32, Arc<Interface>>,
+    index: u32,
+    here: bool,
+) -> (Option<&'a Arc<Interface>>, Role) {
+    if index == 0 {
+        return (None, Role::default());
+    }
+    if here && let Some((interface, role)) = interfaces.get(&index) {
+        return (Some(interface), *role);
+    }
+    let unnamed = foreign.entry(index).or_insert_with(|| {
+        Arc::new(Interface {
+            index,
+            name: String::new(),
+        })
+    });
+    (Some(unnamed), Role::default())
 }
 
 fn seal_if_full(builder: &mut FlowBatchBuilder, sealed: &mut Vec<FlowBatch>) {

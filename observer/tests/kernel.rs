@@ -16,6 +16,7 @@ use flow::batch::FlowBatch;
 use flow::record::from_stored;
 use flow::schema::Column;
 use observer::attach::Hook;
+use observer::log::{Source, Stage};
 use observer::probes::{ProbesOptions, RingKind};
 use playground::{Playground, Running, available, ip, run_in, try_ip, within};
 
@@ -328,8 +329,20 @@ fn nothing_is_lost_uncounted(ring: RingKind) {
         counters.delivered + counters.lost + counters.not_ip + counters.malformed
     );
     assert_eq!(running.log.state().seen, counters.delivered);
-    let reported: u64 = running.log.losses().sums().iter().map(|(.., count)| count).sum();
-    assert_eq!(reported, counters.lost);
+    let reported = running.log.losses().sums();
+    assert_eq!(reported.iter().map(|(_, count)| count).sum::<u64>(), counters.lost);
+    for (source, cpus) in (0..).zip(&counters.sources) {
+        for (cpu, counted) in (0..).zip(cpus) {
+            let accounted = counted.delivered + counted.lost + counted.not_ip + counted.malformed;
+            assert_eq!(counted.seen, accounted, "source {source} on CPU {cpu}");
+            let place = (Stage::KernelRing, Some(Source::of(source)), Some(cpu));
+            let told = reported
+                .iter()
+                .find(|(told, _)| *told == place)
+                .map_or(0, |(_, count)| *count);
+            assert_eq!(told, counted.lost, "source {source} on CPU {cpu}");
+        }
+    }
 }
 
 #[test]

@@ -1,15 +1,16 @@
-//! Columns of the row's own values. Each starts to take memory with its first value; rows before that, and rows without
-//! a value since, are null.
+//! Columns of the row's own values. Each takes memory for a full batch with its first value, so that a value is then set
+//! by two stores; rows without a value are null.
 
 use std::sync::Arc;
 
-use arrow_array::builder::BooleanBufferBuilder;
 use arrow_array::types::{ArrowPrimitiveType, TimestampNanosecondType, UInt16Type};
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, DictionaryArray, FixedSizeBinaryArray, PrimitiveArray, StringArray,
 };
-use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use rustc_hash::FxHashMap;
+
+use super::MAX_ROWS;
 
 /// A column of a batch, and the memory that is its own.
 #[derive(Debug)]
@@ -29,55 +30,50 @@ impl Finished {
     }
 }
 
-/// Which rows have a value. Dense columns never build the bits.
+/// A bit for each row of a batch.
+#[derive(Debug, Default)]
+struct Bits(Vec<u64>);
+
+impl Bits {
+    #[inline]
+    fn set(&mut self, row: usize) {
+        if self.0.is_empty() {
+            self.0 = vec![0; MAX_ROWS / 64];
+        }
+        self.0[row / 64] |= 1 << (row % 64);
+    }
+
+    fn finish(&self, rows: usize) -> BooleanBuffer {
+        let words = self.0.iter().take(rows.div_ceil(64));
+        let mut bytes: Vec<u8> = words.flat_map(|word| word.to_le_bytes()).collect();
+        bytes.resize(rows.div_ceil(8), 0);
+        BooleanBuffer::new(Buffer::from_vec(bytes), 0, rows)
+    }
+}
+
+/// Which rows have a value.
 #[derive(Debug, Default)]
 struct Validity {
-    bits: Option<BooleanBufferBuilder>,
-    len: usize,
+    bits: Bits,
+    count: usize,
 }
 
 impl Validity {
-    /// Marks the rows up to `row` as null and `row` as valid. Returns how many nulls there were.
-    fn set(&mut self, row: usize) -> usize {
-        let missing = row - self.len;
-        if missing > 0 && self.bits.is_none() {
-            let mut bits = BooleanBufferBuilder::new(row + 1);
-            bits.append_n(self.len, true);
-            self.bits = Some(bits);
-        }
-        if let Some(bits) = &mut self.bits {
-            bits.append_n(missing, false);
-            bits.append(true);
-        }
-        self.len = row + 1;
-        missing
+    /// Marks `row` as valid, which it isn't yet.
+    #[inline]
+    fn set(&mut self, row: usize) {
+        self.bits.set(row);
+        self.count += 1;
     }
 
+    /// `None` if all of the rows are valid.
     fn finish(&self, rows: usize) -> Option<NullBuffer> {
-        let missing = rows - self.len;
-        if missing == 0 && self.bits.is_none() {
-            return None;
-        }
-        let mut bits = BooleanBufferBuilder::new(rows);
-        match &self.bits {
-            Some(set) => bits.append_packed_range(0..self.len, set.as_slice()),
-            None => bits.append_n(self.len, true),
-        }
-        bits.append_n(missing, false);
-        Some(NullBuffer::new(bits.finish()))
+        (self.count < rows).then(|| NullBuffer::new(self.bits.finish(rows)))
     }
 }
 
 fn null_bytes(nulls: Option<&NullBuffer>) -> usize {
     nulls.map_or(0, |nulls| nulls.len().div_ceil(8))
-}
-
-/// Values with nulls filled in up to `rows`.
-fn padded<T: Copy + Default>(values: &[T], rows: usize) -> Vec<T> {
-    let mut all = Vec::with_capacity(rows);
-    all.extend_from_slice(values);
-    all.resize(rows, T::default());
-    all
 }
 
 #[derive(Debug)]
@@ -98,10 +94,11 @@ impl<T: ArrowPrimitiveType> Default for Numbers<T> {
 impl<T: ArrowPrimitiveType> Numbers<T> {
     #[inline]
     pub(crate) fn set(&mut self, row: usize, value: T::Native) {
-        if self.validity.set(row) > 0 {
-            self.values.resize(row, T::Native::default());
+        if self.values.is_empty() {
+            self.values = vec![T::Native::default(); MAX_ROWS];
         }
-        self.values.push(value);
+        self.values[row] = value;
+        self.validity.set(row);
     }
 
     /// Zero is null.
@@ -131,7 +128,7 @@ impl<T: ArrowPrimitiveType> Numbers<T> {
         let nulls = self.validity.finish(rows);
         let bytes = rows * size_of::<T::Native>() + null_bytes(nulls.as_ref());
         Some((
-            PrimitiveArray::new(ScalarBuffer::from(padded(&self.values, rows)), nulls),
+            PrimitiveArray::new(ScalarBuffer::from(self.values[..rows].to_vec()), nulls),
             bytes,
         ))
     }
@@ -152,7 +149,7 @@ impl Numbers<UInt16Type> {
 
 #[derive(Debug, Default)]
 pub(crate) struct Bools {
-    values: Option<BooleanBufferBuilder>,
+    values: Bits,
     validity: Validity,
 }
 
@@ -160,20 +157,19 @@ impl Bools {
     #[inline]
     pub(crate) fn set_some(&mut self, row: usize, value: Option<bool>) {
         let Some(value) = value else { return };
-        let values = self.values.get_or_insert_with(|| BooleanBufferBuilder::new(64));
-        let missing = self.validity.set(row);
-        values.append_n(missing, false);
-        values.append(value);
+        if value {
+            self.values.set(row);
+        }
+        self.validity.set(row);
     }
 
     pub(crate) fn finish(&self, rows: usize) -> Option<Finished> {
-        let values = self.values.as_ref()?;
-        let mut all = BooleanBufferBuilder::new(rows);
-        all.append_packed_range(0..values.len(), values.as_slice());
-        all.append_n(rows - values.len(), false);
+        if self.validity.count == 0 {
+            return None;
+        }
         let nulls = self.validity.finish(rows);
         let bytes = rows.div_ceil(8) + null_bytes(nulls.as_ref());
-        Some(Finished::new(BooleanArray::new(all.finish(), nulls), bytes))
+        Some(Finished::new(BooleanArray::new(self.values.finish(rows), nulls), bytes))
     }
 }
 
@@ -196,10 +192,11 @@ impl<const N: usize> Default for Fixed<N> {
 impl<const N: usize> Fixed<N> {
     #[inline]
     pub(crate) fn set(&mut self, row: usize, value: [u8; N]) {
-        if self.validity.set(row) > 0 {
-            self.values.resize(row, [0; N]);
+        if self.values.is_empty() {
+            self.values = vec![[0; N]; MAX_ROWS];
         }
-        self.values.push(value);
+        self.values[row] = value;
+        self.validity.set(row);
     }
 
     #[inline]
@@ -213,9 +210,7 @@ impl<const N: usize> Fixed<N> {
         if self.values.is_empty() {
             return None;
         }
-        let mut bytes = Vec::with_capacity(rows * N);
-        bytes.extend_from_slice(self.values.as_flattened());
-        bytes.resize(rows * N, 0);
+        let bytes = self.values[..rows].as_flattened().to_vec();
         let nulls = self.validity.finish(rows);
         let held = bytes.len() + null_bytes(nulls.as_ref());
         let width = i32::try_from(N).expect("invariant: addresses are 6 or 16 bytes");

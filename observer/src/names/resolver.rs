@@ -5,7 +5,7 @@ use std::sync::Arc;
 use flow::endpoint::Endpoint;
 use flow::record::{Address, from_stored};
 use hashlink::LruCache;
-use rustc_hash::{FxBuildHasher, FxHashSet};
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use super::{NameTable, Names};
 
@@ -13,7 +13,8 @@ use super::{NameTable, Names};
 const IDENTITY_HOST: u32 = 1;
 const IDENTITY_WORLD: u32 = 2;
 
-/// How many addresses are remembered with their endpoint.
+/// How many addresses are remembered with their endpoint; then all are forgotten, which costs each one look-up in the
+/// tables.
 const CACHED_ADDRESSES: usize = 1 << 16;
 /// How many addresses are remembered with the DNS name they were asked for.
 const DNS_NAMES: usize = 1 << 14;
@@ -26,7 +27,9 @@ pub(crate) struct Resolver {
     table: Arc<NameTable>,
     local: FxHashSet<Address>,
     dns: LruCache<Address, String, FxBuildHasher>,
-    cache: LruCache<Address, Arc<Endpoint>, FxBuildHasher>,
+    /// Addresses seen before, with the place of their endpoint in `endpoints`.
+    cache: FxHashMap<Address, Found>,
+    endpoints: Vec<Arc<Endpoint>>,
     host: Arc<Endpoint>,
     world: Arc<Endpoint>,
 }
@@ -38,7 +41,8 @@ impl Resolver {
             names,
             local: FxHashSet::default(),
             dns: LruCache::with_hasher(DNS_NAMES, FxBuildHasher),
-            cache: LruCache::with_hasher(CACHED_ADDRESSES, FxBuildHasher),
+            cache: FxHashMap::default(),
+            endpoints: Vec::new(),
             host: reserved(IDENTITY_HOST, "reserved:host"),
             world: reserved(IDENTITY_WORLD, "reserved:world"),
         }
@@ -50,7 +54,7 @@ impl Resolver {
         if !Arc::ptr_eq(&table, &self.table) || local != self.local {
             self.table = table;
             self.local = local;
-            self.cache.clear();
+            self.forget();
         }
     }
 
@@ -63,9 +67,26 @@ impl Resolver {
         }
     }
 
-    pub(crate) fn endpoint(&mut self, address: Address) -> Arc<Endpoint> {
-        if let Some(endpoint) = self.cache.get(&address) {
-            return Arc::clone(endpoint);
+    fn forget(&mut self) {
+        self.cache.clear();
+        self.endpoints.clear();
+    }
+
+    /// Forgets all if there may soon be no room. To be called before endpoints are found that are to be used together.
+    pub(crate) fn make_room(&mut self) {
+        if self.endpoints.len() >= CACHED_ADDRESSES {
+            self.forget();
+        }
+    }
+
+    /// What [`Resolver::find`] has found.
+    pub(crate) fn get(&self, found: Found) -> &Arc<Endpoint> {
+        &self.endpoints[found.0]
+    }
+
+    pub(crate) fn find(&mut self, address: Address) -> Found {
+        if let Some(found) = self.cache.get(&address) {
+            return *found;
         }
         let known = match self.table.get(from_stored(address)) {
             Some(endpoint) => endpoint,
@@ -79,10 +100,16 @@ impl Resolver {
             }),
             _ => Arc::clone(known),
         };
-        self.cache.insert(address, Arc::clone(&endpoint));
-        endpoint
+        let found = Found(self.endpoints.len());
+        self.endpoints.push(endpoint);
+        self.cache.insert(address, found);
+        found
     }
 }
+
+/// The place of an endpoint. Valid until the resolver is told to make room or to take over new names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found(usize);
 
 fn reserved(identity: u32, label: &str) -> Arc<Endpoint> {
     Arc::new(Endpoint {
@@ -97,6 +124,13 @@ mod tests {
     use flow::record::to_stored;
 
     use super::*;
+
+    impl Resolver {
+        fn endpoint(&mut self, address: Address) -> Arc<Endpoint> {
+            let found = self.find(address);
+            Arc::clone(self.get(found))
+        }
+    }
 
     fn stored(address: &str) -> Address {
         to_stored(address.parse().unwrap())
