@@ -11,6 +11,8 @@ pub const KIND_PACKET: u8 = 1;
 pub const KIND_DROP: u8 = 2;
 /// What an [`Event`] reports: a packet that passed an interface, with its bytes, since a later stage reads its payload.
 pub const KIND_PACKET_WITH_BYTES: u8 = 3;
+/// What an [`Event`] reports: something that happened to a TCP socket; see [`crate::tcp`].
+pub const KIND_TCP: u8 = 4;
 
 /// What an [`Event`] reports: packets of a connection that were only counted, since the connection had to leave the
 /// [`Aggregate`]s. Followed by an [`Outer`] and [`Totals`].
@@ -223,8 +225,10 @@ pub const SOURCE_INGRESS: u32 = 0;
 pub const SOURCE_EGRESS: u32 = 1;
 /// Index of the drop program's [`SourceCounters`].
 pub const SOURCE_DROP: u32 = 2;
+/// Index of the TCP programs' [`SourceCounters`].
+pub const SOURCE_TCP: u32 = 3;
 /// How many sources there are.
-pub const SOURCES: u32 = 3;
+pub const SOURCES: u32 = 4;
 
 /// The stream that carries a source's events, and the place of its [`SourceCounters`] there.
 #[must_use]

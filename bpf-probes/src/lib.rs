@@ -20,3 +20,4 @@
 pub mod capture_filter;
 pub mod event;
 pub mod parse;
+pub mod tcp;

@@ -6,6 +6,7 @@ mod drop;
 mod in_place;
 mod packet;
 mod shared_ring;
+mod tcp;
 
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{BPF_F_CURRENT_CPU, BPF_RB_NO_WAKEUP};

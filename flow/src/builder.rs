@@ -9,8 +9,8 @@ use arrow_array::ArrayRef;
 use arrow_array::types::{Int32Type, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
 
 use crate::batch::FlowBatch;
-use crate::endpoint::{DropSite, Endpoint, Interface, Node};
-use crate::record::{FlowRecord, L7};
+use crate::endpoint::{DropSite, Endpoint, Interface, Node, Process};
+use crate::record::{FlowRecord, L7, TcpEvent};
 use crate::schema::Column;
 use column::{Bools, Bytes, Fixed, Numbers, Texts};
 use shared::{Keys, Shared};
@@ -39,11 +39,13 @@ pub struct FlowBatchBuilder {
     interfaces: Shared<Interface>,
     drops: Shared<DropSite>,
     endpoints: Shared<Endpoint>,
+    processes: Shared<Process>,
     node: Keys,
     interface: Keys,
     drop: Keys,
     source: Keys,
     destination: Keys,
+    process: Keys,
 
     time: Numbers<TimestampNanosecondType>,
     flow_type: Numbers<UInt8Type>,
@@ -78,6 +80,7 @@ pub struct FlowBatchBuilder {
     tcp_sequence: Numbers<UInt32Type>,
     tcp_acknowledgment: Numbers<UInt32Type>,
     tcp_window: Numbers<UInt16Type>,
+    srtt_us: Numbers<UInt32Type>,
     icmp_type: Numbers<UInt8Type>,
     icmp_code: Numbers<UInt8Type>,
     tunnel_protocol: Numbers<UInt8Type>,
@@ -97,7 +100,7 @@ pub struct FlowBatchBuilder {
 }
 
 /// Text columns that belong to the row itself, in the order of `FlowBatchBuilder::texts`.
-const TEXT_COLUMNS: [Column; 12] = [
+const TEXT_COLUMNS: [Column; 15] = [
     Column::Uuid,
     Column::TraceId,
     Column::DnsQuery,
@@ -110,6 +113,9 @@ const TEXT_COLUMNS: [Column; 12] = [
     Column::HttpUrl,
     Column::HttpProtocol,
     Column::HttpHeaders,
+    Column::TcpStateOld,
+    Column::TcpStateNew,
+    Column::ResetReason,
 ];
 
 /// A batch can't have more rows than this: keys of the shared columns have 16 bits.
@@ -128,11 +134,13 @@ impl FlowBatchBuilder {
             interfaces: Shared::default(),
             drops: Shared::default(),
             endpoints: Shared::default(),
+            processes: Shared::default(),
             node: Keys::default(),
             interface: Keys::default(),
             drop: Keys::default(),
             source: Keys::default(),
             destination: Keys::default(),
+            process: Keys::default(),
             time: Numbers::default(),
             flow_type: Numbers::default(),
             event_type: Numbers::default(),
@@ -166,6 +174,7 @@ impl FlowBatchBuilder {
             tcp_sequence: Numbers::default(),
             tcp_acknowledgment: Numbers::default(),
             tcp_window: Numbers::default(),
+            srtt_us: Numbers::default(),
             icmp_type: Numbers::default(),
             icmp_code: Numbers::default(),
             tunnel_protocol: Numbers::default(),
@@ -245,6 +254,8 @@ impl FlowBatchBuilder {
             .set_some(row, record.source.map(|endpoint| self.endpoints.key(endpoint)));
         self.destination
             .set_some(row, record.destination.map(|endpoint| self.endpoints.key(endpoint)));
+        self.process
+            .set_some(row, record.process.map(|process| self.processes.key(process)));
         self.append_headers(row, record);
         if let Some(l7) = record.l7 {
             self.append_l7(row, l7);
@@ -282,6 +293,16 @@ impl FlowBatchBuilder {
             self.tcp_sequence.set(row, sequence);
             self.tcp_acknowledgment.set(row, acknowledgment);
             self.tcp_window.set(row, window);
+        }
+        self.srtt_us.set_known(row, record.tcp_event.srtt_us);
+        if record.tcp_event != TcpEvent::default() {
+            for (column, text) in [
+                (Column::TcpStateOld, record.tcp_event.old_state),
+                (Column::TcpStateNew, record.tcp_event.new_state),
+                (Column::ResetReason, record.tcp_event.reset_reason),
+            ] {
+                self.set_known_text(row, column, text);
+            }
         }
         if let Some((icmp_type, code)) = transport.icmp {
             self.icmp_type.set(row, icmp_type);
@@ -412,6 +433,7 @@ impl FlowBatchBuilder {
         sealed.put(Column::TcpSequence, self.tcp_sequence.finish(rows));
         sealed.put(Column::TcpAcknowledgment, self.tcp_acknowledgment.finish(rows));
         sealed.put(Column::TcpWindow, self.tcp_window.finish(rows));
+        sealed.put(Column::SrttUs, self.srtt_us.finish(rows));
         sealed.put(Column::IcmpType, self.icmp_type.finish(rows));
         sealed.put(Column::IcmpCode, self.icmp_code.finish(rows));
         sealed.put(Column::TunnelProtocol, self.tunnel_protocol.finish(rows));
@@ -452,6 +474,11 @@ impl FlowBatchBuilder {
             sealed.put(Column::DropReasonCode, self.drops.number(&keys, |drop| drop.code));
             sealed.put(Column::DropReasonApi, self.drops.number(&keys, |drop| drop.api));
             sealed.put(Column::DropSymbol, self.drops.text(&keys, |drop| &drop.symbol));
+        }
+        if let Some(keys) = self.process.finish(rows) {
+            sealed.keys(&keys);
+            sealed.put(Column::ProcessId, self.processes.number(&keys, |process| process.id));
+            sealed.put(Column::ProcessName, self.processes.text(&keys, |process| &process.name));
         }
         for (keys, columns) in [
             (&self.source, &SOURCE_COLUMNS),

@@ -55,3 +55,12 @@ pub struct DropSite {
     /// Function of the kernel and offset in it; empty if not known.
     pub symbol: String,
 }
+
+/// A process of the node that observes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Process {
+    /// Its number (thread group) in the first PID namespace.
+    pub id: u32,
+    /// Its command, at most 15 bytes, as `ps` shows it (`comm`).
+    pub name: String,
+}

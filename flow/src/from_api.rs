@@ -13,8 +13,8 @@ use crate::api::flow::{self as api, Flow, TcpFlags};
 use crate::api::parallax::Detail;
 use crate::batch::FlowBatch;
 use crate::builder::FlowBatchBuilder;
-use crate::endpoint::{DropSite, Endpoint, Interface, Node};
-use crate::record::{Address, Dns, FlowRecord, Http, Ip, L7, Transport, Tunnel, to_stored};
+use crate::endpoint::{DropSite, Endpoint, Interface, Node, Process};
+use crate::record::{Address, Dns, FlowRecord, Http, Ip, L7, TcpEvent, Transport, Tunnel, to_stored};
 
 /// Things that are remembered so that a batch stores each once. A stream with more of them starts anew.
 const MAX_REMEMBERED: usize = 100_000;
@@ -29,6 +29,7 @@ pub struct FlowReader {
     nodes: Remembered<Node>,
     interfaces: Remembered<Interface>,
     drops: Remembered<DropSite>,
+    processes: Remembered<Process>,
 }
 
 #[derive(Debug)]
@@ -116,6 +117,10 @@ impl FlowReader {
             &flow.destination_names,
             flow.destination_service.as_ref(),
         ));
+        let process = self.processes.get(Process {
+            id: detail.process_id,
+            name: detail.process_name.clone(),
+        });
         let l7 = flow.l7.as_ref().map(layer7);
         use_record(&FlowRecord {
             time_ns: flow.time.map_or(0, |time| time.to_nanos()),
@@ -134,6 +139,7 @@ impl FlowReader {
             interface: interface.as_ref(),
             netns_cookie: detail.netns_cookie,
             cgroup_id: flow.cgroup_id,
+            process: process.as_ref(),
             socket_cookie: flow.socket_cookie,
             length: detail.length,
             packets: detail.packets,
@@ -145,6 +151,12 @@ impl FlowReader {
             inner_vlan: detail.vlan.get(1).and_then(|vlan| u16::try_from(*vlan).ok()),
             ip: flow.ip.as_ref().map(|header| ip(header, &detail)),
             transport: transport(flow, &detail),
+            tcp_event: TcpEvent {
+                old_state: &detail.tcp_state_old,
+                new_state: &detail.tcp_state_new,
+                srtt_us: detail.srtt_us,
+                reset_reason: &detail.reset_reason,
+            },
             tunnel: flow.tunnel.as_ref().map(tunnel),
             source: source.as_ref(),
             destination: destination.as_ref(),

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use crate::endpoint::{DropSite, Endpoint, Interface, Node};
+use crate::endpoint::{DropSite, Endpoint, Interface, Node, Process};
 
 /// An address as a batch stores it: 16 bytes in network order, IPv4 mapped into IPv6.
 pub type Address = [u8; 16];
@@ -58,6 +58,8 @@ pub struct FlowRecord<'a> {
     pub netns_cookie: u64,
     /// Cgroup of the socket.
     pub cgroup_id: u64,
+    /// Whose socket it is.
+    pub process: Option<&'a Arc<Process>>,
     /// Cookie of the socket.
     pub socket_cookie: u64,
     /// Bytes of the packet; 0: not known.
@@ -74,6 +76,8 @@ pub struct FlowRecord<'a> {
     pub ip: Option<Ip>,
     /// Transport header.
     pub transport: Transport,
+    /// What happened to a TCP socket.
+    pub tcp_event: TcpEvent<'a>,
     /// The tunnel around it.
     pub tunnel: Option<Tunnel>,
     /// Names of the source.
@@ -122,6 +126,19 @@ pub struct Transport {
     pub tcp: Option<(u32, u32, u16)>,
     /// ICMP type and code.
     pub icmp: Option<(u8, u8)>,
+}
+
+/// What happened to a TCP socket; empty and 0 where it isn't known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpEvent<'a> {
+    /// State before a change: `SYN_SENT`.
+    pub old_state: &'a str,
+    /// State after it, or the state that another event found.
+    pub new_state: &'a str,
+    /// Smoothed round-trip time in microseconds.
+    pub srtt_us: u32,
+    /// Why a reset was sent: `NO_SOCKET`.
+    pub reset_reason: &'a str,
 }
 
 /// The tunnel around a packet.

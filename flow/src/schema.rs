@@ -98,8 +98,8 @@ columns! {
     NodeName "node_name" Text "Node that observed it, `cluster/node` or `node`: the observer's `--node-name`.";
     NodeLabels "node_labels" Text "Labels of that node, joined by commas.";
     FlowType "flow_type" U8 "Kind of record, `flow.FlowType` of the API: 1 packet, 2 application message, 3 socket.";
-    EventType "event_type" I32 "Type of event as the API numbers them: 1 drop, 4 trace, 5 policy verdict, 7 socket, 129 application message.";
-    EventSubType "event_sub_type" I32 "Refines `event_type`: trace point or drop reason as the API numbers them.";
+    EventType "event_type" I32 "Type of event as the API numbers them: 1 drop, 4 trace, 5 policy verdict, 7 socket, 129 application message, 160 TCP event.";
+    EventSubType "event_sub_type" I32 "Refines `event_type`: trace point or drop reason as the API numbers them; of 160: 1 retransmit, 2 reset sent, 3 reset received, 4 state change.";
     Verdict "verdict" U8 "What became of the packet, `flow.Verdict` of the API: 1 forwarded, 2 dropped, 3 error.";
     DropReason "drop_reason" Text "The kernel's own name of the reason for a drop, without its prefix: `NO_SOCKET`; from the running kernel's BTF.";
     DropReasonCode "drop_reason_code" SharedU32 "Raw number of the reason: of the kernel, or of the API for flows of other observers.";
@@ -114,6 +114,8 @@ columns! {
     InterfaceName "interface_name" Text "Name of the interface; null for interfaces of other network namespaces.";
     NetnsCookie "netns_cookie" U64 "Cookie of the network namespace (`SO_NETNS_COOKIE`), for drops.";
     CgroupId "cgroup_id" U64 "Cgroup of the socket, where the kernel knows it.";
+    ProcessId "process_id" SharedU32 "Process whose socket it is, where the kernel tells: for TCP events, and for packets that leave through TCP sockets of this node.";
+    ProcessName "process_name" Text "Command of that process (`comm`), at most 15 bytes.";
     SocketCookie "socket_cookie" U64 "Cookie of the socket (`SO_COOKIE`; flows of other observers).";
     Length "length" U32 "Bytes of the packet, link-layer header included where there is one.";
     Packets "packets" U32 "Packets on the wire that the row stands for: segmentation offload.";
@@ -135,6 +137,10 @@ columns! {
     TcpSequence "tcp_sequence" U32 "TCP sequence number.";
     TcpAcknowledgment "tcp_acknowledgment" U32 "TCP acknowledgment number.";
     TcpWindow "tcp_window" U16 "TCP window as sent, not scaled.";
+    TcpStateOld "tcp_state_old" Text "State of the TCP socket before a state change: `SYN_SENT`.";
+    TcpStateNew "tcp_state_new" Text "State of the TCP socket after a state change; in other TCP events the state it was in.";
+    SrttUs "srtt_us" U32 "Smoothed round-trip time of the TCP connection, microseconds; null before it was measured.";
+    ResetReason "reset_reason" Text "The kernel's own name of the reason for a reset that was sent, without its prefix: `NO_SOCKET`; from the running kernel's BTF.";
     IcmpType "icmp_type" U8 "ICMP or ICMPv6 type.";
     IcmpCode "icmp_code" U8 "ICMP or ICMPv6 code.";
     TunnelProtocol "tunnel_protocol" U8 "Tunnel around the packet, `flow.Tunnel.Protocol`: 1 VXLAN, 2 Geneve.";

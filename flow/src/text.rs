@@ -28,6 +28,7 @@ mod node_status;
 mod options;
 mod printer;
 mod summary;
+mod tcp_text;
 mod time;
 
 pub use options::{Format, Options};

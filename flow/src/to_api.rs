@@ -349,6 +349,12 @@ impl FlowBatch {
                 .number::<UInt8Type>(Column::Protocol, row)
                 .filter(|_| no_transport)
                 .map(u32::from),
+            process_id: self.shared_at(Column::ProcessId, row).unwrap_or_default(),
+            process_name: self.owned(Column::ProcessName, row),
+            tcp_state_old: self.owned(Column::TcpStateOld, row),
+            tcp_state_new: self.owned(Column::TcpStateNew, row),
+            srtt_us: self.number::<UInt32Type>(Column::SrttUs, row).unwrap_or_default(),
+            reset_reason: self.owned(Column::ResetReason, row),
         };
         (detail != Detail::default()).then_some(detail)
     }

@@ -14,16 +14,16 @@ use super::shared_ring::state;
 use super::{count_rejected, emits, global, offsets, scratch, send};
 
 /// `sk_buff.mac_header` and `network_header` while they aren't set.
-const NOT_SET: u16 = 0xffff;
+pub(super) const NOT_SET: u16 = 0xffff;
 /// The longest link-layer header in front of an Ethernet payload: two VLAN tags.
 const MAX_ETHERNET_HEADER: u32 = 14 + 4 + 4;
 const MIN_ETHERNET_HEADER: u32 = 14;
 
-const AF_INET: u16 = 2;
-const AF_INET6: u16 = 10;
+pub(super) const AF_INET: u16 = 2;
+pub(super) const AF_INET6: u16 = 10;
 /// `TCP_TIME_WAIT` and `TCP_NEW_SYN_RECV` (include/net/tcp_states.h): small sockets without a cgroup.
-const TCP_TIME_WAIT: u8 = 6;
-const TCP_NEW_SYN_RECV: u8 = 12;
+pub(super) const TCP_TIME_WAIT: u8 = 6;
+pub(super) const TCP_NEW_SYN_RECV: u8 = 12;
 
 /// Arguments of the tracepoint (include/trace/events/skb.h): the buffer, the address of the code, the reason.
 #[raw_tracepoint(tracepoint = "kfree_skb")]
@@ -39,7 +39,7 @@ pub fn kfree_skb(context: RawTracePointContext) -> i32 {
 
 /// Reads a value of the kernel's at `base + offset`; zero where `base` is null or can't be read.
 #[inline(always)]
-fn read<T: Copy + Default>(base: u64, offset: &u32) -> T {
+pub(super) fn read<T: Copy + Default>(base: u64, offset: &u32) -> T {
     if base == 0 {
         return T::default();
     }
@@ -141,7 +141,7 @@ fn unsafe_time() -> u64 {
 
 /// The cgroup of a full socket of an address family that we report; 0 for all others.
 #[inline(always)]
-fn cgroup(socket: u64) -> u64 {
+pub(super) fn cgroup(socket: u64) -> u64 {
     let offsets = offsets();
     let family: u16 = read(socket, &offsets.sock_family);
     let state: u8 = read(socket, &offsets.sock_state);

@@ -13,13 +13,25 @@ pub(crate) const IPV4: i32 = IpVersion::IPv4 as i32;
 pub(crate) const IPV6: i32 = IpVersion::IPv6 as i32;
 
 /// Numbers of the kinds of events in the API (`event_type.type`).
-const EVENT_TYPES: [(&str, i32); 6] = [
+const EVENT_TYPES: [(&str, i32); 7] = [
     ("drop", 1),
     ("capture", 3),
     ("trace", 4),
     ("policy-verdict", 5),
     ("trace-sock", 7),
     ("l7", 129),
+    ("tcp", TCP_EVENT),
+];
+
+/// Something that happened to a TCP socket; only observers of ours tell.
+const TCP_EVENT: i32 = 160;
+
+/// Its sub types.
+const TCP_EVENTS: [(&str, i32); 4] = [
+    ("retransmit", 1),
+    ("reset-sent", 2),
+    ("reset-received", 3),
+    ("state-change", 4),
 ];
 
 const PROTOCOLS: [&str; 11] = [
@@ -180,6 +192,11 @@ fn sub_type(event_type: i32, typed: &str) -> Parsed<i32> {
                     .to_owned()
             })
         }
+        TCP_EVENT => TCP_EVENTS
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(typed))
+            .map(|(_, number)| *number)
+            .ok_or_else(|| not_one_of("tcp event", typed, TCP_EVENTS.iter().map(|(name, _)| *name))),
         _ => Err(format!(
             "this event type has no named subtypes; give a number up to 255, not {typed:?}"
         )),
@@ -282,6 +299,13 @@ mod tests {
         assert_eq!(event_type("drop:133").unwrap(), filter(1, Some(133)));
         assert_eq!(event_type("drop:policy_denied").unwrap(), filter(1, Some(133)));
         assert_eq!(event_type("trace-sock:post-xlate-rev").unwrap(), filter(7, Some(4)));
+        assert_eq!(event_type("tcp").unwrap(), filter(160, None));
+        assert_eq!(event_type("tcp:Reset-Sent").unwrap(), filter(160, Some(2)));
+        assert!(
+            event_type("tcp:retransmits")
+                .unwrap_err()
+                .contains("did you mean retransmit?")
+        );
         assert_eq!(event_type("130").unwrap(), filter(130, None));
         assert!(event_type("dropp").unwrap_err().contains("did you mean drop?"));
         assert!(

@@ -2,7 +2,7 @@
 
 use super::color::Palette;
 use super::options::Options;
-use super::{drop_text, escape, summary};
+use super::{drop_text, escape, summary, tcp_text};
 use crate::api::flow::layer7::Record;
 use crate::api::flow::{
     AuthType, DebugCapturePoint, Flow, L7FlowType, Policy, SocketTranslationPoint, TrafficDirection, Verdict,
@@ -15,6 +15,7 @@ mod event {
     pub(super) const TRACE: i32 = 4;
     pub(super) const POLICY_VERDICT: i32 = 5;
     pub(super) const TRACE_SOCK: i32 = 7;
+    pub(super) const TCP: i32 = 160;
 }
 
 /// Names of observation points, by the sub type of a trace event.
@@ -37,6 +38,9 @@ const POINTS: [&str; 14] = [
 
 /// Names of what a policy matched on, by `policy_match_type`.
 const MATCHES: [&str; 7] = ["none", "L3-Only", "L3-L4", "L4-Only", "all", "L3-Proto", "Proto-Only"];
+
+/// Names of TCP events, by the sub type of the event.
+const TCP_EVENTS: [&str; 5] = ["unknown", "retransmit", "reset-sent", "reset-received", "state-change"];
 
 fn event_type(flow: &Flow) -> (i32, i32) {
     flow.event_type
@@ -93,6 +97,10 @@ pub(super) fn push_type(line: &mut Vec<u8>, flow: &Flow) {
             SocketTranslationPoint::SockXlatePointPreDirectionRev => b"pre-xlate-rev",
             SocketTranslationPoint::SockXlatePointPostDirectionRev => b"post-xlate-rev",
         }),
+        event::TCP => {
+            line.extend_from_slice(b"tcp:");
+            push_named(line, &TCP_EVENTS, i64::from(sub_type));
+        }
         _ => line.extend_from_slice(b"UNKNOWN"),
     }
 }
@@ -154,7 +162,16 @@ pub(super) fn push_summary(line: &mut Vec<u8>, flow: &Flow) {
     if let Some(trace) = flow.ip_trace_id.as_ref().filter(|trace| trace.trace_id != 0) {
         line.extend_from_slice(format!("IP Trace ID: {}; ", trace.trace_id).as_bytes());
     }
-    escape::push(line, &summary::of(flow));
+    match &flow.detail {
+        Some(detail) if event_type(flow).0 == event::TCP => escape::push(line, &tcp_text::summary(detail)),
+        detail => {
+            escape::push(line, &summary::of(flow));
+            if let Some(process) = detail.as_ref().and_then(tcp_text::process) {
+                line.extend_from_slice(b"; ");
+                escape::push(line, &process);
+            }
+        }
+    }
     if flow.auth_type() != AuthType::Disabled {
         line.extend_from_slice(b"; Auth: ");
         line.extend_from_slice(flow.auth_type().as_str_name().as_bytes());

@@ -47,7 +47,12 @@ pub(super) struct Headers {
     length: Cells<u32>,
     packets: Cells<u32>,
     netns_cookie: Cells<u64>,
+    srtt_us: Cells<u32>,
     drop: Fragments,
+    process: Fragments,
+    old_state: Fragments,
+    new_state: Fragments,
+    reset_reason: Fragments,
     tunnel: Tunnel,
 }
 
@@ -86,7 +91,12 @@ impl Headers {
             length: word(Column::Length),
             packets: word(Column::Packets),
             netns_cookie: Cells::new::<UInt64Type>(batch, Column::NetnsCookie),
+            srtt_us: word(Column::SrttUs),
             drop: Fragments::new(batch, &DROP_COLUMNS),
+            process: Fragments::new(batch, &[Column::ProcessId, Column::ProcessName]),
+            old_state: Fragments::new(batch, &[Column::TcpStateOld]),
+            new_state: Fragments::new(batch, &[Column::TcpStateNew]),
+            reset_reason: Fragments::new(batch, &[Column::ResetReason]),
             tunnel: Tunnel {
                 protocol: byte(Column::TunnelProtocol),
                 vni: word(Column::TunnelVni),
@@ -138,6 +148,17 @@ impl Headers {
 
     fn detail(&mut self, batch: &FlowBatch, row: usize, has_transport: bool, out: &mut Vec<u8>) {
         self.drop.write(batch, row, out, drop_detail);
+        self.process.write(batch, row, out, process);
+        self.old_state.write(batch, row, out, |batch, row, out| {
+            text(out, 22, batch.text_at(Column::TcpStateOld, row).unwrap_or_default());
+        });
+        self.new_state.write(batch, row, out, |batch, row, out| {
+            text(out, 23, batch.text_at(Column::TcpStateNew, row).unwrap_or_default());
+        });
+        number(out, 24, self.srtt_us.get(row).unwrap_or_default().into());
+        self.reset_reason.write(batch, row, out, |batch, row, out| {
+            text(out, 25, batch.text_at(Column::ResetReason, row).unwrap_or_default());
+        });
         let mut optional = |field, value: Option<u32>| {
             if let Some(value) = value {
                 present(out, field, value.into());
@@ -163,6 +184,15 @@ impl Headers {
             });
         }
     }
+}
+
+fn process(batch: &FlowBatch, row: usize, out: &mut Vec<u8>) {
+    number(
+        out,
+        20,
+        batch.shared_at(Column::ProcessId, row).unwrap_or_default().into(),
+    );
+    text(out, 21, batch.text_at(Column::ProcessName, row).unwrap_or_default());
 }
 
 fn drop_detail(batch: &FlowBatch, row: usize, out: &mut Vec<u8>) {

@@ -11,8 +11,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::api::observer::GetFlowsResponse;
 use crate::builder::FlowBatchBuilder;
-use crate::endpoint::{DropSite, Endpoint, Interface, Node};
-use crate::record::{Dns, FlowRecord, Http, Ip, L7, Transport as TransportHeader, Tunnel};
+use crate::endpoint::{DropSite, Endpoint, Interface, Node, Process};
+use crate::record::{Dns, FlowRecord, Http, Ip, L7, TcpEvent, Transport as TransportHeader, Tunnel};
 use crate::schema::Kind;
 
 const SERVER: &str = "the-server";
@@ -29,6 +29,7 @@ struct Row {
     node: Option<usize>,
     interface: Option<usize>,
     drop: Option<usize>,
+    process: Option<usize>,
     source: Option<usize>,
     destination: Option<usize>,
 }
@@ -37,6 +38,7 @@ struct Things {
     nodes: Vec<Arc<Node>>,
     interfaces: Vec<Arc<Interface>>,
     drops: Vec<Arc<DropSite>>,
+    processes: Vec<Arc<Process>>,
     ends: Vec<Arc<Endpoint>>,
 }
 
@@ -75,6 +77,9 @@ fn things() -> Things {
             })
         })
         .into(),
+        processes: [(0, ""), (7, ""), (4711, "curl")]
+            .map(|(id, name)| Arc::new(Process { id, name: name.into() }))
+            .into(),
         ends: vec![
             Arc::default(),
             Arc::new(Endpoint {
@@ -110,6 +115,7 @@ fn batch(rows: &[Row]) -> FlowBatch {
             node: row.node.map(|place| &things.nodes[place]),
             interface: row.interface.map(|place| &things.interfaces[place]),
             drop: row.drop.map(|place| &things.drops[place]),
+            process: row.process.map(|place| &things.processes[place]),
             source: row.source.map(|place| &things.ends[place]),
             destination: row.destination.map(|place| &things.ends[place]),
             ..row.plain.clone()
@@ -231,8 +237,16 @@ fn plain() -> BoxedStrategy<FlowRecord<'static>> {
         any::<u32>(),
     );
     let link = (of(any::<([u8; 6], [u8; 6])>()), of(any::<u16>()), of(any::<u16>()));
-    (event, state, numbers, link, header())
-        .prop_map(|(event, state, numbers, link, header)| FlowRecord {
+    let states = ["", "SYN_SENT", "CLOSE"];
+    let tcp_event = (0..3_usize, 0..3_usize, 0..3_u32, 0..2_usize).prop_map(move |(old, new, srtt_us, reason)| TcpEvent {
+        old_state: states[old],
+        new_state: states[new],
+        srtt_us,
+        reset_reason: ["", "NO_SOCKET"][reason],
+    });
+    (event, state, numbers, link, (header(), tcp_event))
+        .prop_map(|(event, state, numbers, link, (header, tcp_event))| FlowRecord {
+            tcp_event,
             time_ns: event.0,
             flow_type: event.1,
             event_type: event.2,
@@ -273,7 +287,7 @@ fn row() -> BoxedStrategy<Row> {
         1 => Just(Some(rest.encode_to_vec())),
         1 => Just(Some(b"no flow".to_vec())),
     ];
-    let named = (thing(), thing(), thing(), thing(), thing());
+    let named = (thing(), thing(), thing(), thing(), thing(), thing());
     let own = (rare_text(), rare_text(), rest, proptest::option::weighted(0.2, l7()));
     let plain = plain();
     // Nothing at all but a time, every now and then.
@@ -290,6 +304,7 @@ fn row() -> BoxedStrategy<Row> {
             drop: named.2,
             source: named.3,
             destination: named.4,
+            process: named.5,
         })
         .boxed()
 }
@@ -422,6 +437,12 @@ fn every_column_is_told() {
                 tcp: Some((0, 1, 0)),
                 icmp: Some((3, 3)),
             },
+            tcp_event: TcpEvent {
+                old_state: "SYN_SENT",
+                new_state: "CLOSE",
+                srtt_us: 1200,
+                reset_reason: "NO_SOCKET",
+            },
             tunnel: Some(Tunnel {
                 protocol: 1,
                 vni: 77,
@@ -438,6 +459,7 @@ fn every_column_is_told() {
         node: Some(2),
         interface: Some(2),
         drop: Some(2),
+        process: Some(2),
         source: Some(2),
         destination: Some(2),
     };

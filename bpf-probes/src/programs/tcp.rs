@@ -1,0 +1,296 @@
+//! The TCP programs: raw tracepoints of the stack for what goes wrong with connections, and for their states.
+//!
+//! They can interrupt each other: a timer that sends a segment again, while a system call closes a socket. So records are
+//! made on the stack, and counters are added to atomically.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_kernel};
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
+use bpf_probes::event::{
+    DIRECTION_EGRESS, DIRECTION_INGRESS, FLAG_FROM_SOCKET, KIND_TCP, PacketHeaders, SOURCE_TCP, SourceCounters,
+};
+use bpf_probes::tcp::{
+    SocketOffsets, TCP_RESET_RECEIVED, TCP_RESET_SENT, TCP_RETRANSMIT, TCP_STATE_CHANGE, TcpDetail, TcpRecord, state,
+};
+
+use super::capture_filter::captured_by_filter;
+use super::drop::{AF_INET, AF_INET6, NOT_SET, cgroup, read};
+use super::{counters, emits, global, offsets, output};
+
+const PROTOCOL_TCP: u8 = 6;
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_IPV6: u16 = 0x86dd;
+/// The first 12 bytes of an IPv4 address that is mapped into IPv6 (RFC 4291, section 2.5.5.2).
+const MAPPED: [u8; 12] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+
+/// Written by the loader, from the kernel's BTF.
+#[unsafe(no_mangle)]
+static SOCKET_OFFSETS: SocketOffsets = SocketOffsets {
+    peer_v4: 0,
+    local_v4: 0,
+    peer_v6: 0,
+    local_v6: 0,
+    peer_port: 0,
+    local_port: 0,
+    protocol: 0,
+    srtt: 0,
+    skb_transport_header: 0,
+    has_reset_reason: 0,
+};
+
+/// Arguments (include/trace/events/tcp.h): the socket, the segment.
+#[raw_tracepoint(tracepoint = "tcp_retransmit_skb")]
+pub fn tcp_retransmit_skb(context: RawTracePointContext) -> i32 {
+    socket_event(&context, context.arg(0), TCP_RETRANSMIT);
+    0
+}
+
+/// Arguments: the listener, the request that wasn't acknowledged.
+#[raw_tracepoint(tracepoint = "tcp_retransmit_synack")]
+pub fn tcp_retransmit_synack(context: RawTracePointContext) -> i32 {
+    socket_event(&context, context.arg(1), TCP_RETRANSMIT);
+    0
+}
+
+/// Argument: the socket.
+#[raw_tracepoint(tracepoint = "tcp_receive_reset")]
+pub fn tcp_receive_reset(context: RawTracePointContext) -> i32 {
+    socket_event(&context, context.arg(0), TCP_RESET_RECEIVED);
+    0
+}
+
+/// Arguments: the socket, the segment that is answered by the reset, the reason. The first two may be null, but not both.
+#[raw_tracepoint(tracepoint = "tcp_send_reset")]
+pub fn tcp_send_reset(context: RawTracePointContext) -> i32 {
+    let Some(counters) = seen() else { return 0 };
+    let (socket, skb): (u64, u64) = (context.arg(0), context.arg(1));
+    let mut record = TcpRecord::default();
+    let known = if skb == 0 {
+        ends_of_socket(&mut record.event.headers, socket)
+    } else {
+        ends_of_answered(&mut record.event.headers, skb)
+    };
+    if !known {
+        add(&mut counters.malformed);
+        return 0;
+    }
+    if global(&SOCKET_OFFSETS.has_reset_reason) != 0 {
+        record.tcp.reset_reason = context.arg(2);
+    }
+    let mut net: u64 = read(socket, &offsets().sock_net);
+    if net == 0 {
+        let device: u64 = read(skb, &offsets().skb_dev);
+        net = read(device, &offsets().dev_net);
+    }
+    record.tcp.netns_cookie = read(net, &offsets().net_cookie);
+    record.tcp.sub_type = TCP_RESET_SENT;
+    finish(&context, &mut record, socket, counters);
+    0
+}
+
+/// Arguments (include/trace/events/sock.h): the socket, the state before, the state after.
+#[raw_tracepoint(tracepoint = "inet_sock_set_state")]
+pub fn inet_sock_set_state(context: RawTracePointContext) -> i32 {
+    let socket: u64 = context.arg(0);
+    let (old, new): (u32, u32) = (context.arg(1), context.arg(2));
+    let (old, new) = (old as u8, new as u8);
+    let protocol: u16 = read(socket, &SOCKET_OFFSETS.protocol);
+    // SCTP and others use the states of TCP. A listener's copy isn't a connection yet: it has no peer, and its next
+    // change (SYN_RECV to ESTABLISHED) tells of it.
+    if protocol != u16::from(PROTOCOL_TCP) || (old == state::LISTEN && new == state::SYN_RECV) {
+        return 0;
+    }
+    let Some(counters) = seen() else { return 0 };
+    let mut record = TcpRecord::default();
+    if !ends_of_socket(&mut record.event.headers, socket) {
+        add(&mut counters.not_ip);
+        return 0;
+    }
+    record.tcp.sub_type = TCP_STATE_CHANGE;
+    record.tcp.old_state = old;
+    record.tcp.new_state = new;
+    if is_system_call(old, new) {
+        set_process(&mut record.tcp);
+    }
+    let net: u64 = read(socket, &offsets().sock_net);
+    record.tcp.netns_cookie = read(net, &offsets().net_cookie);
+    finish(&context, &mut record, socket, counters);
+    0
+}
+
+/// Whether only a system call changes a state in that way: connect, listen, close, shutdown. Other changes come from the
+/// network, and the task that they interrupt has nothing to do with them.
+#[inline(always)]
+fn is_system_call(old: u8, new: u8) -> bool {
+    matches!(
+        (old, new),
+        (state::CLOSE, state::SYN_SENT | state::LISTEN)
+            | (state::LISTEN, state::CLOSE)
+            | (state::ESTABLISHED, state::FIN_WAIT1)
+            | (state::CLOSE_WAIT, state::LAST_ACK)
+    )
+}
+
+#[inline(always)]
+fn set_process(tcp: &mut TcpDetail) {
+    tcp.process_id = (bpf_get_current_pid_tgid() >> 32) as u32;
+    if let Ok(command) = bpf_get_current_comm() {
+        tcp.command = command;
+    }
+}
+
+/// Reports what happened to a socket that is known to be of TCP.
+#[inline(always)]
+fn socket_event(context: &RawTracePointContext, socket: u64, sub_type: u8) {
+    let Some(counters) = seen() else { return };
+    let mut record = TcpRecord::default();
+    if !ends_of_socket(&mut record.event.headers, socket) {
+        add(&mut counters.not_ip);
+        return;
+    }
+    record.tcp.sub_type = sub_type;
+    if sub_type == TCP_RESET_RECEIVED {
+        swap_ends(&mut record.event.headers);
+    }
+    let net: u64 = read(socket, &offsets().sock_net);
+    record.tcp.netns_cookie = read(net, &offsets().net_cookie);
+    finish(context, &mut record, socket, counters);
+}
+
+/// Fills in what all events have, and sends it.
+#[inline(always)]
+fn finish(context: &RawTracePointContext, record: &mut TcpRecord, socket: u64, counters: &mut SourceCounters) {
+    if !captured_by_filter(&record.event.headers) {
+        add(&mut counters.filtered);
+        return;
+    }
+    let current: u8 = read(socket, &offsets().sock_state);
+    if record.tcp.sub_type != TCP_STATE_CHANGE {
+        record.tcp.new_state = current;
+    }
+    // Small sockets and listeners have measured nothing.
+    if !matches!(
+        current,
+        0 | state::TIME_WAIT | state::NEW_SYN_RECV | state::LISTEN
+    ) {
+        let eighths: u32 = read(socket, &SOCKET_OFFSETS.srtt);
+        record.tcp.srtt_us = eighths >> 3;
+    }
+    record.tcp.socket = socket;
+    record.event.cgroup_id = cgroup(socket);
+    record.event.kind = KIND_TCP;
+    record.event.direction = if record.tcp.sub_type == TCP_RESET_RECEIVED {
+        DIRECTION_INGRESS
+    } else {
+        DIRECTION_EGRESS
+    };
+    // SAFETY: has no preconditions.
+    record.event.time_ns = unsafe { bpf_ktime_get_ns() };
+    if output(context, record, size_of::<TcpRecord>() as u64, 0) == 0 {
+        add(&mut counters.delivered);
+    } else {
+        add(&mut counters.lost);
+    }
+}
+
+/// Counts an event; `None` if that is all there is to do.
+#[inline(always)]
+fn seen() -> Option<&'static mut SourceCounters> {
+    let counters = counters(SOURCE_TCP)?;
+    add(&mut counters.seen);
+    emits().then_some(counters)
+}
+
+/// Adds one, also while another program on this CPU is in the middle of it.
+#[inline(always)]
+fn add(counter: &mut u64) {
+    // SAFETY: a map's value is aligned, and lives as long as the program runs.
+    unsafe { AtomicU64::from_ptr(counter) }.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Takes the ends from a socket, full or small: all begin with `struct sock_common`. The local one is the source.
+#[inline(always)]
+fn ends_of_socket(headers: &mut PacketHeaders, socket: u64) -> bool {
+    let family: u16 = read(socket, &offsets().sock_family);
+    match family {
+        AF_INET => {
+            let (local, peer): ([u8; 4], [u8; 4]) = (
+                read(socket, &SOCKET_OFFSETS.local_v4),
+                read(socket, &SOCKET_OFFSETS.peer_v4),
+            );
+            set_v4(headers, local, peer);
+        }
+        AF_INET6 => {
+            headers.source = read(socket, &SOCKET_OFFSETS.local_v6);
+            headers.destination = read(socket, &SOCKET_OFFSETS.peer_v6);
+            // An IPv6 socket that talks IPv4.
+            set_version(headers, headers.destination[..12] == MAPPED);
+        }
+        _ => return false,
+    }
+    headers.source_port = read(socket, &SOCKET_OFFSETS.local_port);
+    headers.destination_port = u16::from_be(read(socket, &SOCKET_OFFSETS.peer_port));
+    headers.protocol = PROTOCOL_TCP;
+    headers.flags = FLAG_FROM_SOCKET;
+    true
+}
+
+/// Takes the ends from a segment that is answered: its destination is the source.
+#[inline(always)]
+fn ends_of_answered(headers: &mut PacketHeaders, skb: u64) -> bool {
+    let head: u64 = read(skb, &offsets().skb_head);
+    let network: u16 = read(skb, &offsets().skb_network_header);
+    let transport: u16 = read(skb, &SOCKET_OFFSETS.skb_transport_header);
+    if head == 0 || network == NOT_SET || transport == NOT_SET {
+        return false;
+    }
+    let (network, transport) = (head + u64::from(network), head + u64::from(transport));
+    // Places of the addresses: RFC 791, section 3.1; RFC 8200, section 3. Of the ports: RFC 9293, section 3.1.
+    let first: u8 = read_at(network);
+    match first >> 4 {
+        4 => set_v4(headers, read_at(network + 16), read_at(network + 12)),
+        6 => {
+            headers.source = read_at(network + 24);
+            headers.destination = read_at(network + 8);
+            set_version(headers, false);
+        }
+        _ => return false,
+    }
+    headers.source_port = u16::from_be(read_at(transport + 2));
+    headers.destination_port = u16::from_be(read_at(transport));
+    headers.protocol = PROTOCOL_TCP;
+    headers.flags = FLAG_FROM_SOCKET;
+    true
+}
+
+#[inline(always)]
+fn read_at<T: Copy + Default>(address: u64) -> T {
+    // SAFETY: the helper checks the address itself and fails on a bad one.
+    unsafe { bpf_probe_read_kernel(address as *const T) }.unwrap_or_default()
+}
+
+#[inline(always)]
+fn set_v4(headers: &mut PacketHeaders, source: [u8; 4], destination: [u8; 4]) {
+    headers.source[..12].copy_from_slice(&MAPPED);
+    headers.source[12..].copy_from_slice(&source);
+    headers.destination[..12].copy_from_slice(&MAPPED);
+    headers.destination[12..].copy_from_slice(&destination);
+    set_version(headers, true);
+}
+
+#[inline(always)]
+fn set_version(headers: &mut PacketHeaders, is_v4: bool) {
+    (headers.ip_version, headers.ethertype) = if is_v4 {
+        (4, ETHERTYPE_IPV4)
+    } else {
+        (6, ETHERTYPE_IPV6)
+    };
+}
+
+#[inline(always)]
+fn swap_ends(headers: &mut PacketHeaders) {
+    core::mem::swap(&mut headers.source, &mut headers.destination);
+    core::mem::swap(&mut headers.source_port, &mut headers.destination_port);
+}
