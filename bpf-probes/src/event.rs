@@ -236,7 +236,8 @@ pub const fn stream_of(source: u32) -> (u32, usize) {
     match source {
         SOURCE_INGRESS => (STREAM_PACKETS, 0),
         SOURCE_EGRESS => (STREAM_PACKETS, 1),
-        _ => (STREAM_DROPS, 0),
+        SOURCE_DROP => (STREAM_DROPS, 0),
+        _ => (STREAM_TCP, 0),
     }
 }
 
@@ -252,8 +253,10 @@ pub const RING_SHARED: u32 = 2;
 pub const STREAM_PACKETS: u32 = 0;
 /// The ring of the drop program: a packet can be freed in the middle of everything.
 pub const STREAM_DROPS: u32 = 1;
+/// The ring of the TCP programs. They can interrupt each other: see [`StreamState::is_written`].
+pub const STREAM_TCP: u32 = 2;
 /// How many rings a CPU has.
-pub const STREAMS: u32 = 2;
+pub const STREAMS: u32 = 3;
 
 /// Rings are made of pages of this size; a record never goes over the end of one.
 pub const PAGE_BYTES: u32 = 4096;
@@ -293,13 +296,15 @@ pub struct StreamState {
     pub aggregate_mask: u32,
     /// The generation that was given out last.
     pub generation: u64,
+    /// 1 while a program writes, where others can interrupt it that write here too: these lose their record.
+    pub is_written: u64,
     /// Keeps writer and reader apart.
-    pub padding: [u64; 2],
+    pub padding: [u64; 1],
     /// Up to where the ring was read: bytes since the start. Written by the reader.
     pub tail: u64,
     /// Keeps reader and counters apart.
     pub padding_behind: [u64; 7],
-    /// For the two directions of packets; drops have only the first.
+    /// For the two directions of packets; drops and TCP events have only the first.
     pub counters: [SourceCounters; 2],
 }
 

@@ -34,7 +34,9 @@ pub struct CaptureCounters {
     pub packets_seen: u64,
     /// Buffers freed with a reason.
     pub drops_seen: u64,
-    /// Packets and drops that the programs have put into the rings one by one.
+    /// Events of TCP sockets.
+    pub tcp_events_seen: u64,
+    /// Packets, drops and TCP events that the programs have put into the rings one by one.
     pub delivered: u64,
     /// Packets that the programs have added to the totals of their connections.
     pub aggregated: u64,
@@ -250,6 +252,7 @@ impl Reader {
             for cpu in cpus {
                 match source {
                     bpf_probes::event::SOURCE_DROP => counters.drops_seen += cpu.seen,
+                    bpf_probes::event::SOURCE_TCP => counters.tcp_events_seen += cpu.seen,
                     _ => counters.packets_seen += cpu.seen,
                 }
                 counters.delivered += cpu.delivered;

@@ -153,6 +153,24 @@ impl ConnectionTable {
         }
     }
 
+    /// Whether a packet with these ends travels from the end that was asked. Changes nothing in the table.
+    #[must_use]
+    pub fn is_reply(&self, headers: &PacketHeaders) -> Option<bool> {
+        let source = (headers.source, headers.source_port);
+        let destination = (headers.destination, headers.destination_port);
+        let key = Key {
+            low: source.min(destination),
+            high: source.max(destination),
+            protocol: headers.protocol,
+        };
+        match self.connections.peek(&key) {
+            Some(connection) => connection
+                .low_asked
+                .map(|low_asked| low_asked != (source <= destination)),
+            None => guess(headers).map(|asks| !asks),
+        }
+    }
+
     /// Whether the packet's sender asks (`true`) or answers (`false`), where the packet itself says so.
     fn start(&self, headers: &PacketHeaders) -> Option<bool> {
         match headers.protocol {

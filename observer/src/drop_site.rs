@@ -12,6 +12,10 @@ pub trait KernelNames: Send {
     fn reason(&self, code: u32) -> Option<String>;
     /// The function that an address is in, with the offset: `nf_hook_slow+0x9b`.
     fn symbol(&mut self, address: u64) -> Option<String>;
+    /// The name of a reason for a reset, without its prefix: `NO_SOCKET`.
+    fn reset_reason(&self, _code: u32) -> Option<&str> {
+        None
+    }
 }
 
 /// The sites seen so far.
@@ -26,6 +30,11 @@ impl DropSites {
             kernel,
             sites: FxHashMap::default(),
         }
+    }
+
+    /// Where the names come from.
+    pub(crate) fn kernel(&self) -> &dyn KernelNames {
+        &*self.kernel
     }
 
     pub(crate) fn get(&mut self, code: u32, location: u64) -> &Arc<DropSite> {

@@ -13,20 +13,22 @@ const REREAD_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct RunningKernel {
     reasons: HashMap<u32, String>,
+    reset_reasons: HashMap<u32, String>,
     symbols: Symbols,
     read_at: Instant,
 }
 
 impl RunningKernel {
-    /// Names of this kernel's reasons; functions are optional.
+    /// Names of this kernel's reasons for drops and for resets; functions are optional.
     #[must_use]
-    pub fn new(reasons: HashMap<u32, String>) -> Self {
+    pub fn new(reasons: HashMap<u32, String>, reset_reasons: HashMap<u32, String>) -> Self {
         let symbols = Symbols::from_kernel().unwrap_or_else(|error| {
             tracing::warn!("{error}");
             Symbols::default()
         });
         Self {
             reasons,
+            reset_reasons,
             symbols,
             read_at: Instant::now(),
         }
@@ -36,6 +38,10 @@ impl RunningKernel {
 impl KernelNames for RunningKernel {
     fn reason(&self, code: u32) -> Option<String> {
         self.reasons.get(&code).cloned()
+    }
+
+    fn reset_reason(&self, code: u32) -> Option<&str> {
+        self.reset_reasons.get(&code).map(String::as_str)
     }
 
     fn symbol(&mut self, address: u64) -> Option<String> {

@@ -1,11 +1,14 @@
 //! From an event to a row: decode, connection, names, and into the open batch. Runs on the one thread that reads the
 //! rings, and on replayed packets in just the same way.
 
+mod tcp;
+
+use std::mem::offset_of;
 use std::sync::Arc;
 
 use bpf_probes::event::{
     DIRECTION_EGRESS, DIRECTION_INGRESS, Event, FLAG_FRAGMENT, FLAG_MAC, FLAG_NO_TRANSPORT, FLAG_QINQ, FLAG_TCP_NS,
-    FLAG_VLAN, Outer, PacketHeaders, TUNNEL_NONE,
+    FLAG_VLAN, KIND_TCP, Outer, PacketHeaders, TUNNEL_NONE,
 };
 use flow::batch::FlowBatch;
 use flow::builder::FlowBatchBuilder;
@@ -20,6 +23,8 @@ use crate::dns::{self, DnsMessage};
 use crate::drop_site::{DropSites, KernelNames};
 use crate::names::{Names, Resolver};
 use crate::observation_point::{EGRESS, INGRESS, Role, sub_type};
+use crate::process::ProcessTable;
+use crate::tcp_event;
 
 /// `flow.FlowType` of the API.
 const TYPE_L3_L4: u8 = 1;
@@ -65,6 +70,7 @@ pub struct Pipeline {
     builder: FlowBatchBuilder,
     sealed: Vec<FlowBatch>,
     connections: ConnectionTable,
+    processes: ProcessTable,
     resolver: Resolver,
     drops: DropSites,
     node: Arc<Node>,
@@ -84,6 +90,7 @@ impl Pipeline {
             builder: FlowBatchBuilder::new(options.log_id, 0),
             sealed: Vec::new(),
             connections: ConnectionTable::new(options.connections),
+            processes: ProcessTable::new(options.connections),
             resolver: Resolver::new(options.names),
             drops: DropSites::new(options.kernel_names),
             node: Arc::new(options.node),
@@ -163,6 +170,11 @@ impl Pipeline {
     /// # Errors
     /// If it isn't a record of this build's programs; it is counted as undecodable.
     pub fn record(&mut self, record: &[u8]) -> Result<(), DecodeError> {
+        if record.get(offset_of!(Event, kind)) == Some(&KIND_TCP) {
+            let event = tcp_event::decode(record).inspect_err(|_| self.undecodable += 1)?;
+            self.tcp(&event);
+            return Ok(());
+        }
         match decode(record) {
             Ok(decoded) => {
                 match &decoded.totals {
@@ -244,6 +256,10 @@ impl Pipeline {
             .drop
             .is_none_or(|drop| drop.netns_cookie == 0 || drop.netns_cookie == self.netns_cookie);
         let (interface, role) = interface(&self.interfaces, &mut self.foreign_interfaces, event.ifindex, here);
+        let process = match &decoded.drop {
+            None => tcp::sender(&mut self.processes, event, role),
+            Some(_) => None,
+        };
         let mut record = FlowRecord {
             time_ns: i64::try_from(event.time_ns)
                 .unwrap_or(i64::MAX)
@@ -254,6 +270,7 @@ impl Pipeline {
             trace_reason: state.trace_reason,
             interface,
             cgroup_id: event.cgroup_id,
+            process: process.as_ref(),
             length,
             packets,
             mac: (headers.flags & FLAG_MAC != 0).then_some((headers.source_mac, headers.destination_mac)),

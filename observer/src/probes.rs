@@ -1,5 +1,7 @@
 //! Loading the eBPF programs: offsets from BTF into their read-only data, rings into their map, counters out.
 
+mod tcp;
+
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -139,6 +141,7 @@ impl Probes {
     #[cfg(feature = "probes")]
     pub fn load(btf: &Btf, options: ProbesOptions) -> Result<(Self, Rings), ProbesError> {
         let offsets = kernel_offsets(btf)?.words();
+        let socket_offsets = tcp::socket_offsets(btf)?.words();
         let emit = u32::from(options.emit);
         let has_filter = u32::from(options.capture.length != 0);
         let kind = options.ring.number();
@@ -150,6 +153,7 @@ impl Probes {
         let mut loader = EbpfLoader::new();
         loader
             .override_global("OFFSETS", &offsets, true)
+            .override_global("SOCKET_OFFSETS", &socket_offsets, true)
             .override_global("EMIT", &emit, true)
             .override_global("HAS_CAPTURE_FILTER", &has_filter, true)
             .override_global("CAPTURE_FILTER", options.capture.as_bytes(), true)
@@ -220,6 +224,7 @@ impl Probes {
             source,
         };
         probes.drop_program()?.load().map_err(refused)?;
+        probes.load_tcp()?;
         Ok((probes, rings))
     }
 

@@ -125,6 +125,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         },
     )?;
     probes.attach_drops()?;
+    probes.attach_tcp()?;
     let states = probes.states();
     let aggregates = probes.take_aggregates();
     let probes = Arc::new(Mutex::new(probes));
@@ -140,7 +141,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         tracing::warn!("cannot tell this network namespace from others: {error}");
         0
     });
-    let kernel_names = Box::new(RunningKernel::new(btf.drop_reasons()?));
+    let kernel_names = Box::new(RunningKernel::new(btf.drop_reasons()?, btf.reset_reasons()));
     drop(btf);
     let mut pipeline = Pipeline::new(options(kernel_names, cookie));
     pipeline.set_aggregates(aggregates);

@@ -50,6 +50,8 @@ pub struct Accounting {
     pub packets_seen: u64,
     /// Buffers freed with a reason, on the whole machine.
     pub drops_seen: u64,
+    /// Events of TCP sockets, on the whole machine.
+    pub tcp_events_seen: u64,
     /// Of all these, those that the programs sent.
     pub delivered: u64,
     /// Those that the programs counted in the totals of their connections.
@@ -91,6 +93,7 @@ impl Accounting {
         Ok(Self {
             packets_seen: capture.packets_seen,
             drops_seen: capture.drops_seen,
+            tcp_events_seen: capture.tcp_events_seen,
             delivered: capture.delivered,
             aggregated: capture.aggregated,
             filtered: capture.filtered,

@@ -22,8 +22,8 @@ const MIN_ETHERNET_HEADER: u32 = 14;
 pub(super) const AF_INET: u16 = 2;
 pub(super) const AF_INET6: u16 = 10;
 /// `TCP_TIME_WAIT` and `TCP_NEW_SYN_RECV` (include/net/tcp_states.h): small sockets without a cgroup.
-pub(super) const TCP_TIME_WAIT: u8 = 6;
-pub(super) const TCP_NEW_SYN_RECV: u8 = 12;
+const TCP_TIME_WAIT: u8 = 6;
+const TCP_NEW_SYN_RECV: u8 = 12;
 
 /// Arguments of the tracepoint (include/trace/events/skb.h): the buffer, the address of the code, the reason.
 #[raw_tracepoint(tracepoint = "kfree_skb")]

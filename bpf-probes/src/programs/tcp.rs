@@ -1,15 +1,16 @@
 //! The TCP programs: raw tracepoints of the stack for what goes wrong with connections, and for their states.
 //!
 //! They can interrupt each other: a timer that sends a segment again, while a system call closes a socket. So records are
-//! made on the stack, and counters are added to atomically.
+//! made on the stack, counters are added to in one instruction, and only one of them writes to the ring: what another
+//! would have written meanwhile counts as lost.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::arch::asm;
 
 use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_kernel};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use bpf_probes::event::{
-    DIRECTION_EGRESS, DIRECTION_INGRESS, FLAG_FROM_SOCKET, KIND_TCP, PacketHeaders, SOURCE_TCP, SourceCounters,
+    DIRECTION_EGRESS, DIRECTION_INGRESS, FLAG_FROM_SOCKET, KIND_TCP, PacketHeaders, STREAM_TCP, StreamState,
 };
 use bpf_probes::tcp::{
     SocketOffsets, TCP_RESET_RECEIVED, TCP_RESET_SENT, TCP_RETRANSMIT, TCP_STATE_CHANGE, TcpDetail, TcpRecord, state,
@@ -17,7 +18,8 @@ use bpf_probes::tcp::{
 
 use super::capture_filter::captured_by_filter;
 use super::drop::{AF_INET, AF_INET6, NOT_SET, cgroup, read};
-use super::{counters, emits, global, offsets, output};
+use super::shared_ring::state as stream_state;
+use super::{emits, global, offsets, send_words};
 
 const PROTOCOL_TCP: u8 = 6;
 const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -64,7 +66,7 @@ pub fn tcp_receive_reset(context: RawTracePointContext) -> i32 {
 /// Arguments: the socket, the segment that is answered by the reset, the reason. The first two may be null, but not both.
 #[raw_tracepoint(tracepoint = "tcp_send_reset")]
 pub fn tcp_send_reset(context: RawTracePointContext) -> i32 {
-    let Some(counters) = seen() else { return 0 };
+    let Some(stream) = seen() else { return 0 };
     let (socket, skb): (u64, u64) = (context.arg(0), context.arg(1));
     let mut record = TcpRecord::default();
     let known = if skb == 0 {
@@ -73,7 +75,7 @@ pub fn tcp_send_reset(context: RawTracePointContext) -> i32 {
         ends_of_answered(&mut record.event.headers, skb)
     };
     if !known {
-        add(&mut counters.malformed);
+        add(&mut stream.counters[0].malformed);
         return 0;
     }
     if global(&SOCKET_OFFSETS.has_reset_reason) != 0 {
@@ -86,7 +88,7 @@ pub fn tcp_send_reset(context: RawTracePointContext) -> i32 {
     }
     record.tcp.netns_cookie = read(net, &offsets().net_cookie);
     record.tcp.sub_type = TCP_RESET_SENT;
-    finish(&context, &mut record, socket, counters);
+    finish(&context, &mut record, socket, stream);
     0
 }
 
@@ -102,10 +104,10 @@ pub fn inet_sock_set_state(context: RawTracePointContext) -> i32 {
     if protocol != u16::from(PROTOCOL_TCP) || (old == state::LISTEN && new == state::SYN_RECV) {
         return 0;
     }
-    let Some(counters) = seen() else { return 0 };
+    let Some(stream) = seen() else { return 0 };
     let mut record = TcpRecord::default();
     if !ends_of_socket(&mut record.event.headers, socket) {
-        add(&mut counters.not_ip);
+        add(&mut stream.counters[0].not_ip);
         return 0;
     }
     record.tcp.sub_type = TCP_STATE_CHANGE;
@@ -116,7 +118,7 @@ pub fn inet_sock_set_state(context: RawTracePointContext) -> i32 {
     }
     let net: u64 = read(socket, &offsets().sock_net);
     record.tcp.netns_cookie = read(net, &offsets().net_cookie);
-    finish(&context, &mut record, socket, counters);
+    finish(&context, &mut record, socket, stream);
     0
 }
 
@@ -144,10 +146,10 @@ fn set_process(tcp: &mut TcpDetail) {
 /// Reports what happened to a socket that is known to be of TCP.
 #[inline(always)]
 fn socket_event(context: &RawTracePointContext, socket: u64, sub_type: u8) {
-    let Some(counters) = seen() else { return };
+    let Some(stream) = seen() else { return };
     let mut record = TcpRecord::default();
     if !ends_of_socket(&mut record.event.headers, socket) {
-        add(&mut counters.not_ip);
+        add(&mut stream.counters[0].not_ip);
         return;
     }
     record.tcp.sub_type = sub_type;
@@ -156,14 +158,14 @@ fn socket_event(context: &RawTracePointContext, socket: u64, sub_type: u8) {
     }
     let net: u64 = read(socket, &offsets().sock_net);
     record.tcp.netns_cookie = read(net, &offsets().net_cookie);
-    finish(context, &mut record, socket, counters);
+    finish(context, &mut record, socket, stream);
 }
 
 /// Fills in what all events have, and sends it.
 #[inline(always)]
-fn finish(context: &RawTracePointContext, record: &mut TcpRecord, socket: u64, counters: &mut SourceCounters) {
+fn finish(context: &RawTracePointContext, record: &mut TcpRecord, socket: u64, stream: &mut StreamState) {
     if !captured_by_filter(&record.event.headers) {
-        add(&mut counters.filtered);
+        add(&mut stream.counters[0].filtered);
         return;
     }
     let current: u8 = read(socket, &offsets().sock_state);
@@ -171,10 +173,7 @@ fn finish(context: &RawTracePointContext, record: &mut TcpRecord, socket: u64, c
         record.tcp.new_state = current;
     }
     // Small sockets and listeners have measured nothing.
-    if !matches!(
-        current,
-        0 | state::TIME_WAIT | state::NEW_SYN_RECV | state::LISTEN
-    ) {
+    if !matches!(current, 0 | state::TIME_WAIT | state::NEW_SYN_RECV | state::LISTEN) {
         let eighths: u32 = read(socket, &SOCKET_OFFSETS.srtt);
         record.tcp.srtt_us = eighths >> 3;
     }
@@ -188,26 +187,47 @@ fn finish(context: &RawTracePointContext, record: &mut TcpRecord, socket: u64, c
     };
     // SAFETY: has no preconditions.
     record.event.time_ns = unsafe { bpf_ktime_get_ns() };
-    if output(context, record, size_of::<TcpRecord>() as u64, 0) == 0 {
-        add(&mut counters.delivered);
+    if write(context, record, stream) {
+        add(&mut stream.counters[0].delivered);
     } else {
-        add(&mut counters.lost);
+        add(&mut stream.counters[0].lost);
     }
+}
+
+/// Writes the record, if this program hasn't interrupted another that writes.
+#[inline(always)]
+fn write(context: &RawTracePointContext, record: &TcpRecord, stream: &mut StreamState) -> bool {
+    // Interruptions on one CPU end before what they interrupt goes on, so plain loads and stores are enough.
+    let is_written = &raw mut stream.is_written;
+    // SAFETY: a map's value; volatile, since another program changes it.
+    unsafe {
+        if is_written.read_volatile() != 0 {
+            return false;
+        }
+        is_written.write_volatile(1);
+    }
+    let record = core::ptr::from_ref(record).cast();
+    let sent = send_words::<{ size_of::<TcpRecord>() as u64 }, _>(context, record, stream);
+    // SAFETY: as above.
+    unsafe { is_written.write_volatile(0) };
+    sent
 }
 
 /// Counts an event; `None` if that is all there is to do.
 #[inline(always)]
-fn seen() -> Option<&'static mut SourceCounters> {
-    let counters = counters(SOURCE_TCP)?;
-    add(&mut counters.seen);
-    emits().then_some(counters)
+fn seen() -> Option<&'static mut StreamState> {
+    let stream = stream_state(STREAM_TCP)?;
+    add(&mut stream.counters[0].seen);
+    emits().then_some(stream)
 }
 
-/// Adds one, also while another program on this CPU is in the middle of it.
+/// Adds one in a single instruction, so that nothing can come in between. (`core` has no atomic additions for this target.)
 #[inline(always)]
 fn add(counter: &mut u64) {
-    // SAFETY: a map's value is aligned, and lives as long as the program runs.
-    unsafe { AtomicU64::from_ptr(counter) }.fetch_add(1, Ordering::Relaxed);
+    // SAFETY: a map's value, which is aligned and lives as long as the program runs.
+    unsafe {
+        asm!("lock *(u64 *)({counter} + 0) += {one}", counter = in(reg) core::ptr::from_mut(counter), one = in(reg) 1_u64);
+    }
 }
 
 /// Takes the ends from a socket, full or small: all begin with `struct sock_common`. The local one is the source.

@@ -238,12 +238,13 @@ fn plain() -> BoxedStrategy<FlowRecord<'static>> {
     );
     let link = (of(any::<([u8; 6], [u8; 6])>()), of(any::<u16>()), of(any::<u16>()));
     let states = ["", "SYN_SENT", "CLOSE"];
-    let tcp_event = (0..3_usize, 0..3_usize, 0..3_u32, 0..2_usize).prop_map(move |(old, new, srtt_us, reason)| TcpEvent {
-        old_state: states[old],
-        new_state: states[new],
-        srtt_us,
-        reset_reason: ["", "NO_SOCKET"][reason],
-    });
+    let tcp_event =
+        (0..3_usize, 0..3_usize, 0..3_u32, 0..2_usize).prop_map(move |(old, new, srtt_us, reason)| TcpEvent {
+            old_state: states[old],
+            new_state: states[new],
+            srtt_us,
+            reset_reason: ["", "NO_SOCKET"][reason],
+        });
     (event, state, numbers, link, (header(), tcp_event))
         .prop_map(|(event, state, numbers, link, (header, tcp_event))| FlowRecord {
             tcp_event,

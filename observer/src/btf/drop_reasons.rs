@@ -1,4 +1,4 @@
-//! The names of the running kernel's drop reasons.
+//! The names of the running kernel's reasons for drops and for resets.
 
 use std::collections::HashMap;
 
@@ -42,6 +42,19 @@ impl Btf {
             reasons.extend(of_subsystem(values.unwrap_or_default(), prefix));
         }
         Ok(reasons)
+    }
+
+    /// The names of this kernel's reasons for a reset by their number, without `SK_RST_REASON_`; none before Linux 6.10.
+    #[must_use]
+    pub fn reset_reasons(&self) -> HashMap<u32, String> {
+        let values = self.enum_values("sk_rst_reason").unwrap_or_default();
+        values
+            .into_iter()
+            .filter_map(|(name, value)| {
+                let own = name.strip_prefix("SK_RST_REASON_")?;
+                Some((u32::try_from(value).ok()?, own.to_owned()))
+            })
+            .collect()
     }
 }
 

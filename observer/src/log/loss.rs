@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bpf_probes::event::{SOURCE_EGRESS, SOURCE_INGRESS};
+use bpf_probes::event::{SOURCE_DROP, SOURCE_EGRESS, SOURCE_INGRESS};
 use parking_lot::Mutex;
 
 /// Where events can be lost.
@@ -40,6 +40,8 @@ pub enum Source {
     Egress,
     /// A packet that the kernel freed.
     Drop,
+    /// An event of a TCP socket.
+    Tcp,
 }
 
 impl Source {
@@ -49,7 +51,8 @@ impl Source {
         match number {
             SOURCE_INGRESS => Self::Ingress,
             SOURCE_EGRESS => Self::Egress,
-            _ => Self::Drop,
+            SOURCE_DROP => Self::Drop,
+            _ => Self::Tcp,
         }
     }
 
@@ -60,6 +63,7 @@ impl Source {
             Self::Ingress => "ingress",
             Self::Egress => "egress",
             Self::Drop => "drop",
+            Self::Tcp => "tcp",
         }
     }
 }

@@ -78,6 +78,7 @@ impl ObserverService {
             interfaces: self.node.interfaces.watched(),
             packets_seen: counters.packets_seen,
             drops_seen: counters.drops_seen,
+            tcp_events_seen: counters.tcp_events_seen,
             delivered: counters.delivered,
             aggregated: counters.aggregated,
             sources: sources(&counters.sources),

@@ -188,6 +188,7 @@ impl Running {
                 let btf = Btf::from_kernel().unwrap();
                 let (mut probes, rings) = Probes::load(&btf, options).unwrap();
                 probes.attach_drops().unwrap();
+                probes.attach_tcp().unwrap();
                 let states = probes.states();
                 let aggregates = probes.take_aggregates();
                 let probes = Arc::new(Mutex::new(probes));
@@ -206,7 +207,7 @@ impl Running {
                     },
                     connections: 1000,
                     names: Arc::new(Names::default()),
-                    kernel_names: Box::new(RunningKernel::new(btf.drop_reasons().unwrap())),
+                    kernel_names: Box::new(RunningKernel::new(btf.drop_reasons().unwrap(), btf.reset_reasons())),
                     netns_cookie: netns::cookie().unwrap(),
                 });
                 pipeline.set_aggregates(aggregates);
