@@ -178,8 +178,8 @@ impl ProcessTable {
         const ALL_V6: Address = [0; 16];
         [local.source, to_stored(ALL_V4), ALL_V6]
             .into_iter()
-            .find_map(|address| self.listeners.get(&(place, address, local.source_port)))
-            .and_then(|claims| claims.process.clone())
+            .find_map(|address| self.listeners.get(&(place, address, local.source_port)).cloned())
+            .and_then(|claims| claims.process)
     }
 
     fn process(&mut self, id: u32, command: [u8; 16]) -> Arc<Process> {

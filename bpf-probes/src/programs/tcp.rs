@@ -1,17 +1,16 @@
 //! The TCP programs: raw tracepoints of the stack for what goes wrong with connections, and for their states.
 //!
-//! They can interrupt each other: a timer that sends a segment again, while a system call closes a socket. So records are
-//! made on the stack, counters are added to in one instruction, and only one of them writes to the ring: what another
-//! would have written meanwhile counts as lost.
+//! They can interrupt each other: a timer that sends a segment again, while a system call closes a socket. So counters are
+//! added to in one instruction, and only one of them makes a record: what another would have sent meanwhile counts as lost.
 
 use core::arch::asm;
 
-use aya_ebpf::helpers::{bpf_get_current_comm, bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_kernel};
-use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::helpers::generated::bpf_get_current_comm;
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_probe_read_kernel_buf};
+use aya_ebpf::macros::{map, raw_tracepoint};
+use aya_ebpf::maps::PerCpuArray;
 use aya_ebpf::programs::RawTracePointContext;
-use bpf_probes::event::{
-    DIRECTION_EGRESS, DIRECTION_INGRESS, FLAG_FROM_SOCKET, KIND_TCP, PacketHeaders, STREAM_TCP, StreamState,
-};
+use bpf_probes::event::{DIRECTION_EGRESS, DIRECTION_INGRESS, FLAG_FROM_SOCKET, KIND_TCP, PacketHeaders, STREAM_TCP};
 use bpf_probes::tcp::{
     SocketOffsets, TCP_RESET_RECEIVED, TCP_RESET_SENT, TCP_RETRANSMIT, TCP_STATE_CHANGE, TcpDetail, TcpRecord, state,
 };
@@ -42,54 +41,61 @@ static SOCKET_OFFSETS: SocketOffsets = SocketOffsets {
     has_reset_reason: 0,
 };
 
+/// The record that a program on this CPU makes. It isn't on the stack, where the verifier asks for aligned access.
+#[map]
+static TCP_RECORD: PerCpuArray<TcpRecord> = PerCpuArray::with_max_entries(1, 0);
+
 /// Arguments (include/trace/events/tcp.h): the socket, the segment.
 #[raw_tracepoint(tracepoint = "tcp_retransmit_skb")]
 pub fn tcp_retransmit_skb(context: RawTracePointContext) -> i32 {
-    socket_event(&context, context.arg(0), TCP_RETRANSMIT);
-    0
+    let socket: u64 = context.arg(0);
+    report(&context, socket, |record| {
+        record.tcp.sub_type = TCP_RETRANSMIT;
+        ends_of_socket(&mut record.event.headers, socket)
+    })
 }
 
 /// Arguments: the listener, the request that wasn't acknowledged.
 #[raw_tracepoint(tracepoint = "tcp_retransmit_synack")]
 pub fn tcp_retransmit_synack(context: RawTracePointContext) -> i32 {
-    socket_event(&context, context.arg(1), TCP_RETRANSMIT);
-    0
+    let request: u64 = context.arg(1);
+    report(&context, request, |record| {
+        record.tcp.sub_type = TCP_RETRANSMIT;
+        ends_of_socket(&mut record.event.headers, request)
+    })
 }
 
 /// Argument: the socket.
 #[raw_tracepoint(tracepoint = "tcp_receive_reset")]
 pub fn tcp_receive_reset(context: RawTracePointContext) -> i32 {
-    socket_event(&context, context.arg(0), TCP_RESET_RECEIVED);
-    0
+    let socket: u64 = context.arg(0);
+    report(&context, socket, |record| {
+        record.tcp.sub_type = TCP_RESET_RECEIVED;
+        let headers = &mut record.event.headers;
+        let known = ends_of_socket(headers, socket);
+        core::mem::swap(&mut headers.source, &mut headers.destination);
+        core::mem::swap(&mut headers.source_port, &mut headers.destination_port);
+        known
+    })
 }
 
 /// Arguments: the socket, the segment that is answered by the reset, the reason. The first two may be null, but not both.
 #[raw_tracepoint(tracepoint = "tcp_send_reset")]
 pub fn tcp_send_reset(context: RawTracePointContext) -> i32 {
-    let Some(stream) = seen() else { return 0 };
     let (socket, skb): (u64, u64) = (context.arg(0), context.arg(1));
-    let mut record = TcpRecord::default();
-    let known = if skb == 0 {
-        ends_of_socket(&mut record.event.headers, socket)
-    } else {
-        ends_of_answered(&mut record.event.headers, skb)
-    };
-    if !known {
-        add(&mut stream.counters[0].malformed);
-        return 0;
-    }
-    if global(&SOCKET_OFFSETS.has_reset_reason) != 0 {
-        record.tcp.reset_reason = context.arg(2);
-    }
-    let mut net: u64 = read(socket, &offsets().sock_net);
-    if net == 0 {
+    report(&context, socket, |record| {
+        record.tcp.sub_type = TCP_RESET_SENT;
+        if global(&SOCKET_OFFSETS.has_reset_reason) != 0 {
+            record.tcp.reset_reason = context.arg(2);
+        }
+        if skb == 0 {
+            return ends_of_socket(&mut record.event.headers, socket);
+        }
         let device: u64 = read(skb, &offsets().skb_dev);
-        net = read(device, &offsets().dev_net);
-    }
-    record.tcp.netns_cookie = read(net, &offsets().net_cookie);
-    record.tcp.sub_type = TCP_RESET_SENT;
-    finish(&context, &mut record, socket, stream);
-    0
+        let net: u64 = read(device, &offsets().dev_net);
+        record.tcp.netns_cookie = read(net, &offsets().net_cookie);
+        ends_of_answered(&mut record.event.headers, skb)
+    })
 }
 
 /// Arguments (include/trace/events/sock.h): the socket, the state before, the state after.
@@ -104,22 +110,15 @@ pub fn inet_sock_set_state(context: RawTracePointContext) -> i32 {
     if protocol != u16::from(PROTOCOL_TCP) || (old == state::LISTEN && new == state::SYN_RECV) {
         return 0;
     }
-    let Some(stream) = seen() else { return 0 };
-    let mut record = TcpRecord::default();
-    if !ends_of_socket(&mut record.event.headers, socket) {
-        add(&mut stream.counters[0].not_ip);
-        return 0;
-    }
-    record.tcp.sub_type = TCP_STATE_CHANGE;
-    record.tcp.old_state = old;
-    record.tcp.new_state = new;
-    if is_system_call(old, new) {
-        set_process(&mut record.tcp);
-    }
-    let net: u64 = read(socket, &offsets().sock_net);
-    record.tcp.netns_cookie = read(net, &offsets().net_cookie);
-    finish(&context, &mut record, socket, stream);
-    0
+    report(&context, socket, |record| {
+        record.tcp.sub_type = TCP_STATE_CHANGE;
+        record.tcp.old_state = old;
+        record.tcp.new_state = new;
+        if is_system_call(old, new) {
+            set_process(&mut record.tcp);
+        }
+        ends_of_socket(&mut record.event.headers, socket)
+    })
 }
 
 /// Whether only a system call changes a state in that way: connect, listen, close, shutdown. Other changes come from the
@@ -138,36 +137,57 @@ fn is_system_call(old: u8, new: u8) -> bool {
 #[inline(always)]
 fn set_process(tcp: &mut TcpDetail) {
     tcp.process_id = (bpf_get_current_pid_tgid() >> 32) as u32;
-    if let Ok(command) = bpf_get_current_comm() {
-        tcp.command = command;
-    }
+    // SAFETY: a buffer of that size. On failure it stays empty.
+    unsafe { bpf_get_current_comm(tcp.command.as_mut_ptr().cast(), size_of_val(&tcp.command) as u32) };
 }
 
-/// Reports what happened to a socket that is known to be of TCP.
+/// Sends an event. `fill` puts in what only its tracepoint knows, and says whether the connection's ends are known.
 #[inline(always)]
-fn socket_event(context: &RawTracePointContext, socket: u64, sub_type: u8) {
-    let Some(stream) = seen() else { return };
-    let mut record = TcpRecord::default();
-    if !ends_of_socket(&mut record.event.headers, socket) {
+fn report(context: &RawTracePointContext, socket: u64, fill: impl FnOnce(&mut TcpRecord) -> bool) -> i32 {
+    let Some(stream) = stream_state(STREAM_TCP) else {
+        return 0;
+    };
+    add(&mut stream.counters[0].seen);
+    let Some(record) = TCP_RECORD.get_ptr_mut(0) else {
+        return 0;
+    };
+    if !emits() {
+        return 0;
+    }
+    // Interruptions on one CPU end before what they interrupt goes on, so plain loads and stores are enough.
+    let is_written = &raw mut stream.is_written;
+    // SAFETY: a map's value; volatile, since another program changes it.
+    if unsafe { is_written.read_volatile() } != 0 {
+        add(&mut stream.counters[0].lost);
+        return 0;
+    }
+    // SAFETY: as above. From here on until it is 0 again the record is this program's.
+    let record = unsafe {
+        is_written.write_volatile(1);
+        &mut *record
+    };
+    *record = TcpRecord::default();
+    if !fill(record) {
         add(&mut stream.counters[0].not_ip);
-        return;
+    } else if !captured_by_filter(&record.event.headers) {
+        add(&mut stream.counters[0].filtered);
+    } else {
+        finish(record, socket);
+        let words = core::ptr::from_ref(record).cast();
+        if send_words::<{ size_of::<TcpRecord>() as u64 }, _>(context, words, stream) {
+            add(&mut stream.counters[0].delivered);
+        } else {
+            add(&mut stream.counters[0].lost);
+        }
     }
-    record.tcp.sub_type = sub_type;
-    if sub_type == TCP_RESET_RECEIVED {
-        swap_ends(&mut record.event.headers);
-    }
-    let net: u64 = read(socket, &offsets().sock_net);
-    record.tcp.netns_cookie = read(net, &offsets().net_cookie);
-    finish(context, &mut record, socket, stream);
+    // SAFETY: as above.
+    unsafe { is_written.write_volatile(0) };
+    0
 }
 
-/// Fills in what all events have, and sends it.
+/// Fills in what all events have.
 #[inline(always)]
-fn finish(context: &RawTracePointContext, record: &mut TcpRecord, socket: u64, stream: &mut StreamState) {
-    if !captured_by_filter(&record.event.headers) {
-        add(&mut stream.counters[0].filtered);
-        return;
-    }
+fn finish(record: &mut TcpRecord, socket: u64) {
     let current: u8 = read(socket, &offsets().sock_state);
     if record.tcp.sub_type != TCP_STATE_CHANGE {
         record.tcp.new_state = current;
@@ -176,6 +196,10 @@ fn finish(context: &RawTracePointContext, record: &mut TcpRecord, socket: u64, s
     if !matches!(current, 0 | state::TIME_WAIT | state::NEW_SYN_RECV | state::LISTEN) {
         let eighths: u32 = read(socket, &SOCKET_OFFSETS.srtt);
         record.tcp.srtt_us = eighths >> 3;
+    }
+    let net: u64 = read(socket, &offsets().sock_net);
+    if net != 0 {
+        record.tcp.netns_cookie = read(net, &offsets().net_cookie);
     }
     record.tcp.socket = socket;
     record.event.cgroup_id = cgroup(socket);
@@ -187,38 +211,6 @@ fn finish(context: &RawTracePointContext, record: &mut TcpRecord, socket: u64, s
     };
     // SAFETY: has no preconditions.
     record.event.time_ns = unsafe { bpf_ktime_get_ns() };
-    if write(context, record, stream) {
-        add(&mut stream.counters[0].delivered);
-    } else {
-        add(&mut stream.counters[0].lost);
-    }
-}
-
-/// Writes the record, if this program hasn't interrupted another that writes.
-#[inline(always)]
-fn write(context: &RawTracePointContext, record: &TcpRecord, stream: &mut StreamState) -> bool {
-    // Interruptions on one CPU end before what they interrupt goes on, so plain loads and stores are enough.
-    let is_written = &raw mut stream.is_written;
-    // SAFETY: a map's value; volatile, since another program changes it.
-    unsafe {
-        if is_written.read_volatile() != 0 {
-            return false;
-        }
-        is_written.write_volatile(1);
-    }
-    let record = core::ptr::from_ref(record).cast();
-    let sent = send_words::<{ size_of::<TcpRecord>() as u64 }, _>(context, record, stream);
-    // SAFETY: as above.
-    unsafe { is_written.write_volatile(0) };
-    sent
-}
-
-/// Counts an event; `None` if that is all there is to do.
-#[inline(always)]
-fn seen() -> Option<&'static mut StreamState> {
-    let stream = stream_state(STREAM_TCP)?;
-    add(&mut stream.counters[0].seen);
-    emits().then_some(stream)
 }
 
 /// Adds one in a single instruction, so that nothing can come in between. (`core` has no atomic additions for this target.)
@@ -234,20 +226,10 @@ fn add(counter: &mut u64) {
 #[inline(always)]
 fn ends_of_socket(headers: &mut PacketHeaders, socket: u64) -> bool {
     let family: u16 = read(socket, &offsets().sock_family);
+    let at = |offset: &u32| socket + u64::from(global(offset));
     match family {
-        AF_INET => {
-            let (local, peer): ([u8; 4], [u8; 4]) = (
-                read(socket, &SOCKET_OFFSETS.local_v4),
-                read(socket, &SOCKET_OFFSETS.peer_v4),
-            );
-            set_v4(headers, local, peer);
-        }
-        AF_INET6 => {
-            headers.source = read(socket, &SOCKET_OFFSETS.local_v6);
-            headers.destination = read(socket, &SOCKET_OFFSETS.peer_v6);
-            // An IPv6 socket that talks IPv4.
-            set_version(headers, headers.destination[..12] == MAPPED);
-        }
+        AF_INET => set_v4(headers, at(&SOCKET_OFFSETS.local_v4), at(&SOCKET_OFFSETS.peer_v4)),
+        AF_INET6 => set_v6(headers, at(&SOCKET_OFFSETS.local_v6), at(&SOCKET_OFFSETS.peer_v6)),
         _ => return false,
     }
     headers.source_port = read(socket, &SOCKET_OFFSETS.local_port);
@@ -270,12 +252,8 @@ fn ends_of_answered(headers: &mut PacketHeaders, skb: u64) -> bool {
     // Places of the addresses: RFC 791, section 3.1; RFC 8200, section 3. Of the ports: RFC 9293, section 3.1.
     let first: u8 = read_at(network);
     match first >> 4 {
-        4 => set_v4(headers, read_at(network + 16), read_at(network + 12)),
-        6 => {
-            headers.source = read_at(network + 24);
-            headers.destination = read_at(network + 8);
-            set_version(headers, false);
-        }
+        4 => set_v4(headers, network + 16, network + 12),
+        6 => set_v6(headers, network + 24, network + 8),
         _ => return false,
     }
     headers.source_port = u16::from_be(read_at(transport + 2));
@@ -291,26 +269,30 @@ fn read_at<T: Copy + Default>(address: u64) -> T {
     unsafe { bpf_probe_read_kernel(address as *const T) }.unwrap_or_default()
 }
 
+/// Reads an address straight to its place. It stays zero if it can't be read.
 #[inline(always)]
-fn set_v4(headers: &mut PacketHeaders, source: [u8; 4], destination: [u8; 4]) {
-    headers.source[..12].copy_from_slice(&MAPPED);
-    headers.source[12..].copy_from_slice(&source);
-    headers.destination[..12].copy_from_slice(&MAPPED);
-    headers.destination[12..].copy_from_slice(&destination);
-    set_version(headers, true);
+fn read_address(to: &mut [u8], from: u64) {
+    // SAFETY: the helper checks the address itself and fails on a bad one.
+    let _ = unsafe { bpf_probe_read_kernel_buf(from as *const u8, to) };
 }
 
 #[inline(always)]
-fn set_version(headers: &mut PacketHeaders, is_v4: bool) {
-    (headers.ip_version, headers.ethertype) = if is_v4 {
+fn set_v4(headers: &mut PacketHeaders, source: u64, destination: u64) {
+    headers.source[..12].copy_from_slice(&MAPPED);
+    headers.destination[..12].copy_from_slice(&MAPPED);
+    read_address(&mut headers.source[12..], source);
+    read_address(&mut headers.destination[12..], destination);
+    (headers.ip_version, headers.ethertype) = (4, ETHERTYPE_IPV4);
+}
+
+#[inline(always)]
+fn set_v6(headers: &mut PacketHeaders, source: u64, destination: u64) {
+    read_address(&mut headers.source, source);
+    read_address(&mut headers.destination, destination);
+    // An IPv6 socket that talks IPv4.
+    (headers.ip_version, headers.ethertype) = if headers.destination[..12] == MAPPED {
         (4, ETHERTYPE_IPV4)
     } else {
         (6, ETHERTYPE_IPV6)
     };
-}
-
-#[inline(always)]
-fn swap_ends(headers: &mut PacketHeaders) {
-    core::mem::swap(&mut headers.source, &mut headers.destination);
-    core::mem::swap(&mut headers.source_port, &mut headers.destination_port);
 }
