@@ -87,7 +87,7 @@ impl Flows {
         let connection = number % CONNECTIONS;
         let is_rare = number % RARE == RARE / 2;
         let (client, server) = (1000 + connection as u32, connection % SERVERS);
-        let forward = (number / CONNECTIONS).is_multiple_of(2);
+        let forward = is_rare || (number / CONNECTIONS).is_multiple_of(2);
         let is_drop = number % 50 == 49;
         let address = |host: u32| Some(to_stored(Ipv4Addr::from(0x0a00_0000 + host).into()));
         let ends = (address(client), address(server as u32));
@@ -127,7 +127,7 @@ impl Flows {
             }),
             transport: Transport {
                 protocol: Some(if service == 53 { 17 } else { 6 }),
-                ports: Some(if forward || is_rare { ports } else { (ports.1, ports.0) }),
+                ports: Some(if forward { ports } else { (ports.1, ports.0) }),
                 tcp_flags: (service != 53).then_some(0x18),
                 tcp: (service != 53).then_some((number as u32, number as u32 / 2, 501)),
                 ..Transport::default()

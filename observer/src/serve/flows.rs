@@ -14,7 +14,7 @@ use flow::mask::FlowMask;
 use flow::wire::RowEncoder;
 use prost::Message as _;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval};
 
 use super::frames::Frames;
 use super::query::FlowQuery;
@@ -25,7 +25,7 @@ use crate::log::{FlowLog, Follower, Loss, Stage};
 const CHUNK_BYTES: usize = 64 << 10;
 /// What rows take that have not been encoded yet, for memory that is set aside; most take less.
 const ROW_BYTES: usize = 512;
-/// How long a follower waits before it looks for losses, should there be no flows.
+/// How often a follower looks for losses, should there be no flows.
 const LOSS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What a client gets, made only when its connection has room for more.
@@ -39,6 +39,8 @@ pub(super) struct FlowAnswer {
     /// Until the end of the request comes into sight.
     follower: Option<Follower>,
     deadline: Option<Instant>,
+    /// Kept from one wait to the next: setting a timer for each costs more than the wait.
+    loss_ticks: Interval,
     /// The batch that the next row is in, once rows of it have been looked at.
     walk: Option<Walk>,
     /// Number of the next row to look at.
@@ -71,6 +73,7 @@ impl FlowAnswer {
             news,
             follower: query.follows().then(|| log.follow()),
             deadline: query.until_ns().filter(|_| query.follows()).map(until),
+            loss_ticks: tokio::time::interval_at(Instant::now() + LOSS_INTERVAL, LOSS_INTERVAL),
             walk: None,
             cursor: start.sequence,
             // The limit of what follows is how far back it starts.
@@ -113,7 +116,7 @@ impl FlowAnswer {
     async fn wait(&mut self) {
         tokio::select! {
             _ = self.news.changed() => {}
-            () = tokio::time::sleep(LOSS_INTERVAL) => {}
+            _ = self.loss_ticks.tick() => {}
             () = sleep_until(self.deadline) => {
                 self.log.catch_up().await;
                 self.follower = None;
