@@ -109,8 +109,9 @@ fn compact(out: &mut String, status: &ServerStatusResponse) -> Result<()> {
     }
     writeln!(
         out,
-        "Packets: {} seen, {} not IP, {} malformed; drops seen: {}; connections: {}",
+        "Packets: {} seen{}, {} not IP, {} malformed; drops seen: {}; connections: {}",
         grouped(capture.packets_seen),
+        counted(capture),
         grouped(capture.not_ip),
         grouped(capture.malformed),
         grouped(capture.drops_seen),
@@ -132,6 +133,14 @@ fn interfaces(capture: &CaptureStatus) -> String {
 fn filter(capture: &CaptureStatus) -> Option<String> {
     let (filter, filtered) = (&capture.capture_filter, capture.filtered);
     (!filter.is_empty()).then(|| format!("{filter} ({} left out)", grouped(filtered)))
+}
+
+/// How many packets the kernel has only added to the totals of their connections.
+fn counted(capture: &CaptureStatus) -> String {
+    match capture.aggregated {
+        0 => String::new(),
+        aggregated => format!(" ({} in totals of their connections)", grouped(aggregated)),
+    }
 }
 
 fn log(capture: &CaptureStatus) -> String {
@@ -270,6 +279,8 @@ mod tests {
                 mode: "kernel, drops only".to_owned(),
                 capture_filter: "tcp port 443".to_owned(),
                 filtered: 12_345,
+                packets_seen: 7000,
+                aggregated: 6500,
                 ..Default::default()
             }),
             ..Default::default()
@@ -277,7 +288,7 @@ mod tests {
         let mut out = String::new();
         compact(&mut out, &status).expect("writes to a string");
         assert!(
-            out.contains("Capture: kernel, drops only\nFilter: tcp port 443 (12,345 left out)\nPackets: 0 seen"),
+            out.contains("Capture: kernel, drops only\nFilter: tcp port 443 (12,345 left out)\nPackets: 7,000 seen (6,500 in totals of their connections)"),
             "{out}"
         );
     }
