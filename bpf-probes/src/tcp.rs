@@ -96,6 +96,8 @@ pub struct SocketOffsets {
     pub peer_port: u32,
     /// `struct sock`: `__sk_common.skc_num`, host byte order.
     pub local_port: u32,
+    /// `struct inet_sock`: `inet_sport`, network byte order. It stays when a socket has given its port back.
+    pub last_local_port: u32,
     /// `struct sock`: `sk_protocol`, 16 bits.
     pub protocol: u32,
     /// `struct tcp_sock`: `srtt_us`, in eighths of a microsecond.
@@ -109,7 +111,7 @@ pub struct SocketOffsets {
 impl SocketOffsets {
     /// The members in their order, as they are written into the programs' read-only data.
     #[must_use]
-    pub fn words(&self) -> [u32; 10] {
+    pub fn words(&self) -> [u32; 11] {
         [
             self.peer_v4,
             self.local_v4,
@@ -117,6 +119,7 @@ impl SocketOffsets {
             self.local_v6,
             self.peer_port,
             self.local_port,
+            self.last_local_port,
             self.protocol,
             self.srtt,
             self.skb_transport_header,
@@ -126,7 +129,7 @@ impl SocketOffsets {
 }
 
 const _: () = {
-    assert!(size_of::<SocketOffsets>() == 10 * 4);
+    assert!(size_of::<SocketOffsets>() == 11 * 4);
     assert!(size_of::<TcpDetail>() == 48);
     assert!(size_of::<TcpRecord>() == size_of::<Event>() + size_of::<TcpDetail>());
 };

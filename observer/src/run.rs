@@ -125,7 +125,9 @@ pub async fn run(settings: Settings) -> Result<()> {
         },
     )?;
     probes.attach_drops()?;
-    probes.attach_tcp()?;
+    if !settings.drops_only {
+        probes.attach_tcp()?;
+    }
     let states = probes.states();
     let aggregates = probes.take_aggregates();
     let probes = Arc::new(Mutex::new(probes));

@@ -200,6 +200,11 @@ fn a_connection_has_states_with_process_and_round_trip_time() {
     assert!(batch.number::<UInt32Type>(Column::SrttUs, row) > Some(0));
     assert!(batch.number::<UInt64Type>(Column::CgroupId, row).is_some());
 
+    let (batch, row) = running
+        .wait_for(|batch, row| from_client(batch, row, server) && change(batch, row).1 == Some("CLOSE"))
+        .expect("the client's socket ends");
+    assert!(ends(&batch, row).unwrap().0.port() != 0, "its port is known to the end");
+
     // Packets of both ends, on the one interface between them.
     for side in [from_client, from_server] {
         for flags in [0x02, 0x18] {

@@ -35,6 +35,7 @@ static SOCKET_OFFSETS: SocketOffsets = SocketOffsets {
     local_v6: 0,
     peer_port: 0,
     local_port: 0,
+    last_local_port: 0,
     protocol: 0,
     srtt: 0,
     skb_transport_header: 0,
@@ -233,6 +234,10 @@ fn ends_of_socket(headers: &mut PacketHeaders, socket: u64) -> bool {
         _ => return false,
     }
     headers.source_port = read(socket, &SOCKET_OFFSETS.local_port);
+    // Only a full socket can be without a port.
+    if headers.source_port == 0 {
+        headers.source_port = u16::from_be(read(socket, &SOCKET_OFFSETS.last_local_port));
+    }
     headers.destination_port = u16::from_be(read(socket, &SOCKET_OFFSETS.peer_port));
     headers.protocol = PROTOCOL_TCP;
     headers.flags = FLAG_FROM_SOCKET;

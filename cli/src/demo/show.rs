@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use flow::api::flow::layer4::Protocol;
-use flow::api::flow::{Flow, FlowFilter};
+use flow::api::flow::{Flow, FlowFilter, FlowType};
 use flow::api::observer::get_flows_response::ResponseTypes;
 use flow::api::observer::observer_client::ObserverClient;
 use flow::api::observer::{GetFlowsRequest, ServerStatusRequest};
@@ -93,7 +93,7 @@ struct Choice {
 impl Choice {
     fn shows(&mut self, flow: &Flow) -> bool {
         let dropped = is_drop(flow);
-        if (dropped && is_harmless(flow)) || finds_neighbours(flow) {
+        if (dropped && is_harmless(flow)) || finds_neighbours(flow) || is_of_socket(flow) {
             return false;
         }
         let (lines, most, most_alike) = match dropped {
@@ -108,6 +108,11 @@ impl Choice {
         *alike += 1;
         true
     }
+}
+
+/// Whether it isn't a packet, but what happened to a socket: one connection has many of these.
+fn is_of_socket(flow: &Flow) -> bool {
+    flow.r#type() == FlowType::Sock
 }
 
 /// Whether a packet belongs to IPv6's own housekeeping: neighbour discovery (RFC 4861), multicast listeners (RFC 3810).

@@ -64,6 +64,7 @@ pub(super) fn socket_offsets(btf: &Btf) -> Result<SocketOffsets, BtfError> {
         local_v6: ipv6("__sk_common.skc_v6_rcv_saddr"),
         peer_port: btf.member_offset("sock", "__sk_common.skc_dport")?,
         local_port: btf.member_offset("sock", "__sk_common.skc_num")?,
+        last_local_port: btf.member_offset("inet_sock", "inet_sport")?,
         protocol: btf.member_offset("sock", "sk_protocol")?,
         srtt: btf.member_offset("tcp_sock", "srtt_us")?,
         skb_transport_header: btf.member_offset("sk_buff", "transport_header")?,
