@@ -69,10 +69,9 @@ pub async fn run(settings: Settings) -> Result<()> {
         })
     };
     let (stop, shutdown) = watch::channel(false);
+    let signalled = signal().context("cannot wait for signals")?;
     tokio::spawn(async move {
-        if let Err(error) = signal().await {
-            tracing::error!("cannot wait for signals: {error}");
-        }
+        signalled.await;
         // Nobody listens any more if serving has ended by itself.
         let _ = stop.send(true);
     });
@@ -165,14 +164,18 @@ pub async fn run(settings: Settings) -> Result<()> {
     Ok(served?)
 }
 
-async fn signal() -> std::io::Result<()> {
+/// Comes to its end with the first signal that ends the program. Signals are caught from the call on, and not only when
+/// it is waited for: one that comes while the observer starts must not leave a socket's file behind.
+fn signal() -> std::io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => result?,
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    })
 }
