@@ -15,7 +15,7 @@ use flow::endpoint::{Endpoint, Node};
 use flow::filter::Filters;
 use flow::mask::FlowMask;
 use flow::record::to_stored;
-use observer::connection::ConnectionTable;
+use observer::connection::{ConnectionTable, Passage};
 use observer::decode::decode;
 use observer::drop_site::KernelNames;
 use observer::names::{NameTable, Names};
@@ -117,6 +117,7 @@ fn pipeline() -> Pipeline {
         names,
         kernel_names: Box::new(FixedNames),
         netns_cookie: 0,
+        silence: Some(Duration::from_secs(3)),
     });
     pipeline.set_interfaces([(7, "veth0".to_owned(), Role::Endpoint)]);
     pipeline
@@ -150,7 +151,7 @@ fn capture(criterion: &mut Criterion) {
         bencher.iter(|| {
             headers
                 .iter()
-                .filter(|packet| table.observe(black_box(packet)).is_reply == Some(true))
+                .filter(|packet| table.observe(black_box(packet), Passage::At(1)).is_reply == Some(true))
                 .count()
         });
     });

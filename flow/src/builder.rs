@@ -62,6 +62,8 @@ pub struct FlowBatchBuilder {
     socket_cookie: Numbers<UInt64Type>,
     length: Numbers<UInt32Type>,
     packets: Numbers<UInt32Type>,
+    tries: Numbers<UInt32Type>,
+    waited_ns: Numbers<UInt64Type>,
     source_mac: Fixed<6>,
     destination_mac: Fixed<6>,
     vlan: Numbers<UInt16Type>,
@@ -156,6 +158,8 @@ impl FlowBatchBuilder {
             socket_cookie: Numbers::default(),
             length: Numbers::default(),
             packets: Numbers::default(),
+            tries: Numbers::default(),
+            waited_ns: Numbers::default(),
             source_mac: Fixed::default(),
             destination_mac: Fixed::default(),
             vlan: Numbers::default(),
@@ -239,6 +243,8 @@ impl FlowBatchBuilder {
         self.socket_cookie.set_known(row, record.socket_cookie);
         self.length.set_known(row, record.length);
         self.packets.set_known(row, record.packets);
+        self.tries.set_known(row, record.tries);
+        self.waited_ns.set_known(row, record.waited_ns);
         self.vlan.set_some(row, record.vlan);
         self.inner_vlan.set_some(row, record.inner_vlan);
         self.ip_trace_id.set_known(row, record.ip_trace_id);
@@ -415,6 +421,8 @@ impl FlowBatchBuilder {
         sealed.put(Column::SocketCookie, self.socket_cookie.finish(rows));
         sealed.put(Column::Length, self.length.finish(rows));
         sealed.put(Column::Packets, self.packets.finish(rows));
+        sealed.put(Column::Tries, self.tries.finish(rows));
+        sealed.put(Column::WaitedNs, self.waited_ns.finish(rows));
         sealed.put(Column::SourceMac, self.source_mac.finish(rows));
         sealed.put(Column::DestinationMac, self.destination_mac.finish(rows));
         sealed.put(Column::Vlan, self.vlan.finish(rows));

@@ -143,6 +143,8 @@ impl FlowReader {
             socket_cookie: flow.socket_cookie,
             length: detail.length,
             packets: detail.packets,
+            tries: detail.tries,
+            waited_ns: detail.waited_ns,
             mac: flow
                 .ethernet
                 .as_ref()

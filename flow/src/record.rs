@@ -66,6 +66,10 @@ pub struct FlowRecord<'a> {
     pub length: u32,
     /// Packets on the wire; 0: not known.
     pub packets: u32,
+    /// How often a request without an answer was sent; 0 for all other rows.
+    pub tries: u32,
+    /// Nanoseconds that request has waited for an answer.
+    pub waited_ns: u64,
     /// Source and destination MAC address.
     pub mac: Option<([u8; 6], [u8; 6])>,
     /// Outer VLAN number.

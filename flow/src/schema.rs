@@ -98,8 +98,8 @@ columns! {
     NodeName "node_name" Text "Node that observed it, `cluster/node` or `node`: the observer's `--node-name`.";
     NodeLabels "node_labels" Text "Labels of that node, joined by commas.";
     FlowType "flow_type" U8 "Kind of record, `flow.FlowType` of the API: 1 packet, 2 application message, 3 socket.";
-    EventType "event_type" I32 "Type of event as the API numbers them: 1 drop, 4 trace, 5 policy verdict, 7 socket, 129 application message, 160 TCP event.";
-    EventSubType "event_sub_type" I32 "Refines `event_type`: trace point or drop reason as the API numbers them; of 160: 1 retransmit, 2 reset sent, 3 reset received, 4 state change.";
+    EventType "event_type" I32 "Type of event as the API numbers them: 1 drop, 4 trace, 5 policy verdict, 7 socket, 129 application message, 160 TCP event, 161 a request without an answer.";
+    EventSubType "event_sub_type" I32 "Refines `event_type`: trace point or drop reason as the API numbers them; of 160: 1 retransmit, 2 reset sent, 3 reset received, 4 state change; of 161: 1 TCP SYN, 2 UDP, 3 DNS.";
     Verdict "verdict" U8 "What became of the packet, `flow.Verdict` of the API: 1 forwarded, 2 dropped, 3 error.";
     DropReason "drop_reason" Text "The kernel's own name of the reason for a drop, without its prefix: `NO_SOCKET`; from the running kernel's BTF.";
     DropReasonCode "drop_reason_code" SharedU32 "Raw number of the reason: of the kernel, or of the API for flows of other observers.";
@@ -119,6 +119,8 @@ columns! {
     SocketCookie "socket_cookie" U64 "Cookie of the socket (`SO_COOKIE`; flows of other observers).";
     Length "length" U32 "Bytes of the packet, link-layer header included where there is one.";
     Packets "packets" U32 "Packets on the wire that the row stands for: segmentation offload.";
+    Tries "tries" U32 "How often a request without an answer was sent, since its first packet.";
+    WaitedNs "waited_ns" U64 "How long that request has waited for an answer since its first packet, nanoseconds.";
     SourceMac "source_mac" Mac "Source MAC address.";
     DestinationMac "destination_mac" Mac "Destination MAC address.";
     Vlan "vlan" U16 "VLAN number of the outer tag (IEEE 802.1Q).";

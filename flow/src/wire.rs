@@ -174,17 +174,19 @@ impl RowEncoder {
         self.source.write(batch, row, out, source);
         self.destination.write(batch, row, out, destination);
         let l7 = self.columns.l7_type.get(row).and_then(|_| self.batch.layer7(row));
-        let told = l7.as_ref().is_some_and(|l7| l7.record.is_some());
+        let silence = self.headers.silence(row);
+        let told = silence.is_some() || l7.as_ref().is_some_and(|l7| l7.record.is_some());
         let has_transport = self.transport.write(&self.batch, row, !told, out);
-        if let Some(l7) = l7 {
-            message(out, field::L7, &l7);
-            if told {
-                let flow = Flow {
-                    l7: Some(l7),
-                    ..Flow::default()
-                };
-                text(out, field::SUMMARY, &summary(&flow));
-            }
+        if let Some(l7) = &l7 {
+            message(out, field::L7, l7);
+        }
+        if told {
+            let flow = Flow {
+                l7,
+                detail: silence,
+                ..Flow::default()
+            };
+            text(out, field::SUMMARY, &summary(&flow));
         }
         self.headers.write(&self.batch, row, has_transport, out);
     }

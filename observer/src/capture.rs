@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use bpf_probes::event::SourceCounters;
+use bpf_probes::event::{SOURCE_DROP, SourceCounters};
 use flow::record::{Address, to_stored};
 use nix::ifaddrs::getifaddrs;
 use parking_lot::RwLock;
@@ -25,6 +25,9 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How old counters may be when somebody looks.
 const COUNT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How often requests are looked at that have waited too long for an answer.
+const SILENCE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What the capture has counted. Every packet that the programs saw was delivered, is in the ring, was added to the totals
 /// of its connection, was lost, was left out by the filter, or wasn't IP.
@@ -54,6 +57,10 @@ pub struct CaptureCounters {
     pub connections: u64,
     /// Connections that had to go because the table was full.
     pub connections_evicted: u64,
+    /// Requests not watched for an answer because too many were.
+    pub requests_unwatched: u64,
+    /// Requests of which it isn't known whether they were answered, since packets were lost.
+    pub requests_undecided: u64,
 }
 
 /// A capture that runs.
@@ -88,6 +95,7 @@ impl Capture {
             clock: ClockOffset::new(measure_offset()?),
             last_upkeep: Instant::now(),
             last_count: Instant::now(),
+            last_silence: Instant::now(),
             snapshot_end: 0,
             last_read_ns: now_ns(),
             last_upkeep_ns: now_ns(),
@@ -132,6 +140,7 @@ struct Reader {
     clock: ClockOffset,
     last_upkeep: Instant,
     last_count: Instant,
+    last_silence: Instant,
     /// Number after that of the last row that a snapshot showed.
     snapshot_end: u64,
     last_read_ns: i64,
@@ -150,7 +159,11 @@ impl Reader {
                 tracing::error!("{error}");
                 thread::sleep(QUIET_INTERVAL);
             }
+            let read_until = monotonic_ns();
             self.read();
+            if let Ok(read_until_ns) = read_until {
+                self.report_silence(read_until_ns);
+            }
             if self.last_upkeep.elapsed() >= UPKEEP_INTERVAL {
                 self.upkeep();
             }
@@ -228,6 +241,19 @@ impl Reader {
         }
     }
 
+    /// Reports requests without an answer, unless the answer may be among what was lost: that is counted first.
+    fn report_silence(&mut self, read_until_ns: u64) {
+        if !self.pipeline.has_unanswered(read_until_ns) || self.last_silence.elapsed() < SILENCE_INTERVAL {
+            return;
+        }
+        self.last_silence = Instant::now();
+        self.count();
+        self.pipeline.tick(read_until_ns);
+        for batch in self.pipeline.take_sealed() {
+            self.log.publish(batch);
+        }
+    }
+
     fn upkeep(&mut self) {
         match measure_offset() {
             Ok(offset) => self.clock.follow(offset, self.last_upkeep.elapsed()),
@@ -243,15 +269,18 @@ impl Reader {
     fn count(&mut self) {
         self.last_count = Instant::now();
         let sources = self.states.counters();
+        let (requests_unwatched, requests_undecided) = self.pipeline.requests_unwatched_undecided();
         let mut counters = CaptureCounters {
             connections: self.pipeline.connections().len() as u64,
             connections_evicted: self.pipeline.connections().evicted(),
+            requests_unwatched,
+            requests_undecided,
             ..CaptureCounters::default()
         };
         for (source, cpus) in (0..).zip(&sources) {
             for cpu in cpus {
                 match source {
-                    bpf_probes::event::SOURCE_DROP => counters.drops_seen += cpu.seen,
+                    SOURCE_DROP => counters.drops_seen += cpu.seen,
                     bpf_probes::event::SOURCE_TCP => counters.tcp_events_seen += cpu.seen,
                     _ => counters.packets_seen += cpu.seen,
                 }
@@ -281,6 +310,10 @@ impl Reader {
                     count: counted.lost - *before,
                     time_range,
                 });
+                // A drop that was lost is no answer.
+                if counted.lost > *before && source != SOURCE_DROP {
+                    self.pipeline.packets_lost();
+                }
                 *before = counted.lost;
             }
         }

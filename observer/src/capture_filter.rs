@@ -79,6 +79,14 @@ impl CaptureFilter {
         self.compiled.length == 0
     }
 
+    /// Whether it tells sources from destinations, so that a request can pass without its answer.
+    #[must_use]
+    pub(crate) fn is_directed(&self) -> bool {
+        self.text
+            .split(|character: char| !character.is_ascii_alphanumeric())
+            .any(|word| word.eq_ignore_ascii_case("src") || word.eq_ignore_ascii_case("dst"))
+    }
+
     /// What the programs evaluate.
     #[must_use]
     pub fn compiled(&self) -> &CompiledFilter {

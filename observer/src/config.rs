@@ -15,6 +15,7 @@ use crate::aggregation::Aggregation;
 use crate::capture_filter::CaptureFilter;
 use crate::probes::RingKind;
 use crate::serve::Listen;
+use crate::silence::SilenceWait;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -130,6 +131,16 @@ pub struct Settings {
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=16_777_216))]
     pub connections: usize,
 
+    /// Report a request (TCP SYN, UDP to a well-known port, DNS query) that got no answer for so long; 0 or off: don't
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "PARALLAX_OBSERVER_SILENCE",
+        default_value = "3s"
+    )]
+    #[serde(serialize_with = "silence_text")]
+    pub silence: SilenceWait,
+
     /// Way out of the kernel: memory shared with the programs, perf rings, or a BPF ring buffer
     #[arg(long, value_name = "KIND", env = "PARALLAX_OBSERVER_RING", default_value = "shared")]
     pub ring: RingKind,
@@ -173,6 +184,10 @@ fn text<S: serde::Serializer>(value: &ByteSize, serializer: S) -> Result<S::Ok, 
 }
 
 fn filter_text<S: serde::Serializer>(value: &CaptureFilter, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn silence_text<S: serde::Serializer>(value: &SilenceWait, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
@@ -301,10 +316,15 @@ mod tests {
     #[test]
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), "memory: 1GiB\nconnections: 7\ninterface: [veth*, '!x']\n").unwrap();
+        fs::write(
+            file.path(),
+            "memory: 1GiB\nconnections: 7\nsilence: off\ninterface: [veth*, '!x']\n",
+        )
+        .unwrap();
         let config = config(&["--config", file.path().to_str().unwrap(), "--connections", "8"]).unwrap();
         assert_eq!(config.settings.memory, ByteSize::gib(1));
         assert_eq!(config.settings.connections, 8);
+        assert_eq!(config.settings.silence.wait(), None);
         assert_eq!(config.settings.interface, ["veth*", "!x"]);
         assert_eq!(config.settings.listen.len(), 2);
     }
@@ -323,6 +343,7 @@ mod tests {
         assert!(config(&["--config", "/nonexistent"]).is_err());
         assert!(config(&["--memory", "lots"]).is_err());
         assert!(config(&["--listen", "nowhere"]).is_err());
+        assert!(config(&["--silence", "3"]).is_err());
     }
 
     #[test]

@@ -26,6 +26,9 @@ const TCP_ACK: u8 = 0x10;
 const FIRST_EPHEMERAL_PORT: u16 = 32768;
 const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
 
+/// A time before that of every event, but not "never".
+const SOME_TIME_AGO: u64 = 1;
+
 /// What the table says of one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
@@ -33,6 +36,32 @@ pub struct State {
     pub is_reply: Option<bool>,
     /// `flow.TraceReason` of the API.
     pub trace_reason: u8,
+    /// What it means to a request that waits for an answer.
+    pub turn: Turn,
+}
+
+/// What a TCP or UDP packet means to a request that waits for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Opens an exchange: a SYN, or a datagram to an end that hasn't said anything yet.
+    Opens,
+    /// Comes from the end that asked, in an exchange under way.
+    Continues,
+    /// Is the first packet of the other end since the exchange was opened.
+    Answers,
+    /// Nothing, or nothing any more: an answer that is newer than the packet has been read before it.
+    Nothing,
+}
+
+/// How a packet came to our knowledge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passage {
+    /// It passed an interface at this time (the clock of events).
+    At(u64),
+    /// It is one of those that the programs have only counted; when it passed isn't known.
+    Counted,
+    /// The kernel dropped it: it neither asks nor answers.
+    Dropped,
 }
 
 /// Both ends, the smaller one first.
@@ -48,6 +77,38 @@ struct Connection {
     /// Whether the smaller end asked; `None` if that can't be told.
     low_asked: Option<bool>,
     answered: bool,
+    /// Whether the exchange was opened, and nothing has come back since.
+    awaits_answer: bool,
+    /// When the end that was asked has said something last; 0: never.
+    replied_ns: u64,
+}
+
+impl Connection {
+    fn turn(&mut self, headers: &PacketHeaders, is_reply: Option<bool>, passage: Passage) -> Turn {
+        let now_ns = match passage {
+            Passage::At(now_ns) => now_ns,
+            // A SYN is answered by packets that are never just counted.
+            Passage::Counted if headers.protocol == UDP && is_reply == Some(true) => SOME_TIME_AGO,
+            Passage::Counted | Passage::Dropped => return Turn::Nothing,
+        };
+        if is_reply != Some(false) {
+            self.replied_ns = self.replied_ns.max(now_ns);
+            return match std::mem::take(&mut self.awaits_answer) {
+                true => Turn::Answers,
+                false => Turn::Nothing,
+            };
+        }
+        if now_ns <= self.replied_ns {
+            return Turn::Nothing;
+        }
+        let opens = match headers.protocol {
+            TCP => headers.tcp_flags & (TCP_SYN | TCP_ACK) == TCP_SYN,
+            UDP => self.replied_ns == 0,
+            _ => return Turn::Nothing,
+        };
+        self.awaits_answer |= opens;
+        if opens { Turn::Opens } else { Turn::Continues }
+    }
 }
 
 /// A bounded table of connections. When it is full, the connection that has been silent for longest goes.
@@ -86,10 +147,11 @@ impl ConnectionTable {
     }
 
     /// Notes a packet and says where in its connection it stands.
-    pub fn observe(&mut self, headers: &PacketHeaders) -> State {
+    pub fn observe(&mut self, headers: &PacketHeaders, passage: Passage) -> State {
         const UNKNOWN: State = State {
             is_reply: None,
             trace_reason: REASON_UNKNOWN,
+            turn: Turn::Nothing,
         };
         if headers.flags & FLAG_NO_TRANSPORT != 0 {
             return UNKNOWN;
@@ -103,6 +165,7 @@ impl ConnectionTable {
                     return State {
                         is_reply: None,
                         trace_reason: REASON_RELATED,
+                        turn: Turn::Nothing,
                     };
                 }
                 IcmpKind::Other => return UNKNOWN,
@@ -129,6 +192,7 @@ impl ConnectionTable {
                 State {
                     is_reply,
                     trace_reason: reason(is_reply, connection.answered),
+                    turn: connection.turn(headers, is_reply, passage),
                 }
             }
             None => {
@@ -138,16 +202,19 @@ impl ConnectionTable {
                 if self.connections.len() == self.connections.capacity() {
                     self.evicted += 1;
                 }
-                self.connections.insert(
-                    key,
-                    Connection {
-                        low_asked: asks.map(|asks| asks == from_low),
-                        answered,
-                    },
-                );
+                let mut connection = Connection {
+                    low_asked: asks.map(|asks| asks == from_low),
+                    answered,
+                    // Its start may have been forgotten when the table was full.
+                    awaits_answer: true,
+                    replied_ns: 0,
+                };
+                let turn = connection.turn(headers, is_reply, passage);
+                self.connections.insert(key, connection);
                 State {
                     is_reply,
                     trace_reason: reason(is_reply, answered),
+                    turn,
                 }
             }
         }
@@ -245,52 +312,126 @@ mod tests {
     #[test]
     fn a_handshake_is_told_apart() {
         let mut table = ConnectionTable::new(10);
-        let syn = table.observe(&packet(CLIENT, SERVER, TCP, TCP_SYN));
+        let syn = table.observe(&packet(CLIENT, SERVER, TCP, TCP_SYN), Passage::At(1));
         assert_eq!(
             syn,
             State {
                 is_reply: Some(false),
-                trace_reason: REASON_NEW
+                trace_reason: REASON_NEW,
+                turn: Turn::Opens,
             }
         );
-        let syn_ack = table.observe(&packet(SERVER, CLIENT, TCP, TCP_SYN | TCP_ACK));
+        let syn_ack = table.observe(&packet(SERVER, CLIENT, TCP, TCP_SYN | TCP_ACK), Passage::At(2));
         assert_eq!(
             syn_ack,
             State {
                 is_reply: Some(true),
-                trace_reason: REASON_REPLY
+                trace_reason: REASON_REPLY,
+                turn: Turn::Answers,
             }
         );
-        let ack = table.observe(&packet(CLIENT, SERVER, TCP, TCP_ACK));
+        let ack = table.observe(&packet(CLIENT, SERVER, TCP, TCP_ACK), Passage::At(3));
         assert_eq!(
             ack,
             State {
                 is_reply: Some(false),
-                trace_reason: REASON_ESTABLISHED
+                trace_reason: REASON_ESTABLISHED,
+                turn: Turn::Continues,
             }
         );
-        let again = table.observe(&packet(CLIENT, SERVER, TCP, TCP_SYN));
+        let data = table.observe(&packet(SERVER, CLIENT, TCP, TCP_ACK), Passage::At(4));
+        assert_eq!(data.turn, Turn::Nothing, "the SYN was answered before");
+        let again = table.observe(&packet(CLIENT, SERVER, TCP, TCP_SYN), Passage::At(5));
         assert_eq!(again.trace_reason, REASON_NEW, "the ports are used again");
+        assert_eq!(again.turn, Turn::Opens);
+    }
+
+    #[test]
+    fn an_answer_read_before_its_request_is_still_an_answer() {
+        let mut table = ConnectionTable::new(10);
+        let syn_ack = table.observe(&packet(SERVER, CLIENT, TCP, TCP_SYN | TCP_ACK), Passage::At(2));
+        assert_eq!(syn_ack.turn, Turn::Answers);
+        let syn = table.observe(&packet(CLIENT, SERVER, TCP, TCP_SYN), Passage::At(1));
+        assert_eq!(syn.turn, Turn::Nothing);
+    }
+
+    #[test]
+    fn a_dropped_answer_is_none() {
+        let mut table = ConnectionTable::new(10);
+        assert_eq!(
+            table
+                .observe(&packet(CLIENT, SERVER, TCP, TCP_SYN), Passage::At(1))
+                .turn,
+            Turn::Opens
+        );
+        let answer = packet(SERVER, CLIENT, TCP, TCP_SYN | TCP_ACK);
+        assert_eq!(table.observe(&answer, Passage::Dropped).turn, Turn::Nothing);
+        assert_eq!(table.observe(&answer, Passage::At(9)).turn, Turn::Answers);
+    }
+
+    #[test]
+    fn datagrams_open_an_exchange_until_something_comes_back() {
+        let mut table = ConnectionTable::new(10);
+        let (ask, answer) = (packet((1, 123), (2, 123), UDP, 0), packet((2, 123), (1, 123), UDP, 0));
+        let mut turn = |headers, time| table.observe(headers, Passage::At(time)).turn;
+        assert_eq!(turn(&ask, 1), Turn::Opens);
+        assert_eq!(turn(&ask, 2), Turn::Opens, "nothing has come back yet");
+        assert_eq!(turn(&answer, 3), Turn::Answers);
+        assert_eq!(turn(&ask, 4), Turn::Continues);
+        assert_eq!(turn(&answer, 5), Turn::Nothing);
+    }
+
+    #[test]
+    fn what_was_only_counted_answers_but_does_not_ask() {
+        let mut table = ConnectionTable::new(10);
+        let (ask, answer) = (packet((1, 123), (2, 123), UDP, 0), packet((2, 123), (1, 123), UDP, 0));
+        assert_eq!(table.observe(&ask, Passage::Counted).turn, Turn::Nothing);
+        assert_eq!(table.observe(&ask, Passage::At(5)).turn, Turn::Opens);
+        assert_eq!(table.observe(&answer, Passage::Counted).turn, Turn::Answers);
+        assert_eq!(table.observe(&ask, Passage::At(6)).turn, Turn::Continues);
+        let (syn, data) = (
+            packet(CLIENT, SERVER, TCP, TCP_SYN),
+            packet(SERVER, CLIENT, TCP, TCP_ACK),
+        );
+        assert_eq!(table.observe(&syn, Passage::At(7)).turn, Turn::Opens);
+        assert_eq!(
+            table.observe(&data, Passage::Counted).turn,
+            Turn::Nothing,
+            "it may be of the connection that had these ports before"
+        );
     }
 
     #[test]
     fn a_connection_met_in_the_middle_is_guessed_from_its_ports() {
         let mut table = ConnectionTable::new(10);
         assert_eq!(
-            table.observe(&packet((1, 443), (2, 5000), TCP, TCP_ACK)).is_reply,
+            table
+                .observe(&packet((1, 443), (2, 5000), TCP, TCP_ACK), Passage::At(1))
+                .is_reply,
             Some(true)
         );
         assert_eq!(
-            table.observe(&packet((3, 33000), (4, 8080), TCP, TCP_ACK)).is_reply,
+            table
+                .observe(&packet((3, 33000), (4, 8080), TCP, TCP_ACK), Passage::At(1))
+                .is_reply,
             Some(false)
         );
         assert_eq!(
-            table.observe(&packet((5, 5000), (6, 6000), TCP, TCP_ACK)).is_reply,
+            table
+                .observe(&packet((5, 5000), (6, 6000), TCP, TCP_ACK), Passage::At(1))
+                .is_reply,
             None
         );
-        assert_eq!(table.observe(&packet((7, 53), (8, 40000), UDP, 0)).is_reply, Some(true));
         assert_eq!(
-            table.observe(&packet((7, 7000), (8, 8000), UDP, 0)).is_reply,
+            table
+                .observe(&packet((7, 53), (8, 40000), UDP, 0), Passage::At(1))
+                .is_reply,
+            Some(true)
+        );
+        assert_eq!(
+            table
+                .observe(&packet((7, 7000), (8, 8000), UDP, 0), Passage::At(1))
+                .is_reply,
             Some(false)
         );
     }
@@ -300,13 +441,13 @@ mod tests {
         let mut table = ConnectionTable::new(10);
         let mut ping = packet((1, 77), (2, 1), ICMP, 0);
         ping.icmp_type = 8;
-        assert_eq!(table.observe(&ping).is_reply, Some(false));
+        assert_eq!(table.observe(&ping, Passage::At(1)).is_reply, Some(false));
         let mut pong = packet((2, 77), (1, 1), ICMP, 0);
         pong.icmp_type = 0;
-        assert_eq!(table.observe(&pong).is_reply, Some(true));
+        assert_eq!(table.observe(&pong, Passage::At(1)).is_reply, Some(true));
         let mut unreachable = packet((2, 0), (1, 0), ICMP, 0);
         unreachable.icmp_type = 3;
-        assert_eq!(table.observe(&unreachable).trace_reason, REASON_RELATED);
+        assert_eq!(table.observe(&unreachable, Passage::At(1)).trace_reason, REASON_RELATED);
         assert_eq!(table.len(), 1);
     }
 
@@ -314,7 +455,7 @@ mod tests {
     fn a_full_table_forgets_the_silent_one_and_counts_it() {
         let mut table = ConnectionTable::new(2);
         for client in [1, 2, 3] {
-            table.observe(&packet((client, 40000), SERVER, TCP, TCP_SYN));
+            table.observe(&packet((client, 40000), SERVER, TCP, TCP_SYN), Passage::At(1));
         }
         assert_eq!((table.len(), table.evicted()), (2, 1));
     }

@@ -3,7 +3,8 @@
 //! In the order in which data meets them: the eBPF programs are loaded ([`probes`]) and attached ([`attach`]) to the
 //! chosen interfaces ([`interface`]); their records arrive in per-CPU rings ([`ring`]) that one thread reads
 //! ([`capture`]). It runs the [`pipeline`]: [`decode`], [`connection`] (request or reply?), [`names`] (who is this
-//! address?), [`observation_point`] (where was it seen?), and for drops [`drop_site`] (why and where, in words, from
+//! address?), [`silence`] (who got no answer?),
+//! [`observation_point`] (where was it seen?), and for drops [`drop_site`] (why and where, in words, from
 //! [`btf`] and [`symbols`]). Packets that the programs have only
 //! counted become rows in [`aggregation`]. Rows become batches in the [`log`](mod@log), and [`serve`] gives them to clients. [`replay`] puts a file in
 //! the place of the kernel.
@@ -44,5 +45,6 @@ pub mod requirements;
 pub mod ring;
 pub mod run;
 pub mod serve;
+pub mod silence;
 pub mod symbols;
 mod tcp_event;

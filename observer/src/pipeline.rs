@@ -2,9 +2,11 @@
 //! rings, and on replayed packets in just the same way.
 
 mod tcp;
+mod unanswered;
 
 use std::mem::offset_of;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bpf_probes::event::{
     DIRECTION_EGRESS, DIRECTION_INGRESS, Event, FLAG_FRAGMENT, FLAG_MAC, FLAG_NO_TRANSPORT, FLAG_QINQ, FLAG_TCP_NS,
@@ -17,13 +19,14 @@ use flow::record::{Address, FlowRecord, Ip, Transport, Tunnel};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::aggregation::{Aggregates, Counted};
-use crate::connection::{ConnectionTable, State};
+use crate::connection::{ConnectionTable, Passage, State, Turn};
 use crate::decode::{DecodeError, Decoded, decode};
 use crate::dns::{self, DnsMessage};
 use crate::drop_site::{DropSites, KernelNames};
 use crate::names::{Names, Resolver};
 use crate::observation_point::{EGRESS, INGRESS, Role, sub_type};
 use crate::process::ProcessTable;
+use crate::silence::{DnsHeader, Silence};
 use crate::tcp_event;
 
 /// `flow.FlowType` of the API.
@@ -49,6 +52,10 @@ const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
 const SCTP: u8 = 132;
 
+/// How many requests are watched for an answer at a time, and how many without one are remembered. A request takes about
+/// 250 bytes.
+const REQUESTS: usize = 16_384;
+
 /// What a pipeline starts from.
 pub struct PipelineOptions {
     /// Random number of this run: ids of flows follow from it.
@@ -63,6 +70,8 @@ pub struct PipelineOptions {
     pub kernel_names: Box<dyn KernelNames>,
     /// Cookie of the network namespace whose interfaces are observed; 0 if not known.
     pub netns_cookie: u64,
+    /// How long a request waits for an answer before its silence is reported; `None`: it never is.
+    pub silence: Option<Duration>,
 }
 
 /// Makes rows of events.
@@ -71,6 +80,7 @@ pub struct Pipeline {
     sealed: Vec<FlowBatch>,
     connections: ConnectionTable,
     processes: ProcessTable,
+    silence: Option<Silence>,
     resolver: Resolver,
     drops: DropSites,
     node: Arc<Node>,
@@ -91,6 +101,7 @@ impl Pipeline {
             sealed: Vec::new(),
             connections: ConnectionTable::new(options.connections),
             processes: ProcessTable::new(options.connections),
+            silence: options.silence.map(|wait| Silence::new(wait, REQUESTS)),
             resolver: Resolver::new(options.names),
             drops: DropSites::new(options.kernel_names),
             node: Arc::new(options.node),
@@ -230,7 +241,7 @@ impl Pipeline {
         const MOST: u64 = u32::MAX as u64;
         while packets > 0 || bytes > 0 {
             let (some_packets, some_bytes) = (packets.min(MOST), bytes.min(MOST));
-            self.take_in(decoded, some_packets as u32, some_bytes as u32);
+            self.take_in(decoded, Passage::Counted, some_packets as u32, some_bytes as u32);
             packets -= some_packets;
             bytes -= some_bytes;
         }
@@ -238,14 +249,19 @@ impl Pipeline {
 
     /// Takes in one packet.
     pub fn packet(&mut self, decoded: &Decoded<'_>) {
-        self.take_in(decoded, u32::from(decoded.event.segments), decoded.event.length);
+        let passage = match decoded.drop {
+            Some(_) => Passage::Dropped,
+            None => Passage::At(decoded.event.time_ns),
+        };
+        let packets = u32::from(decoded.event.segments);
+        self.take_in(decoded, passage, packets, decoded.event.length);
     }
 
-    fn take_in(&mut self, decoded: &Decoded<'_>, packets: u32, length: u32) {
+    fn take_in(&mut self, decoded: &Decoded<'_>, passage: Passage, packets: u32, length: u32) {
         self.seal_if_full();
         let event = &decoded.event;
         let headers = &event.headers;
-        let state = self.connections.observe(headers);
+        let state = self.connections.observe(headers, passage);
         self.resolver.make_room();
         let (source, destination) = (
             self.resolver.find(headers.source),
@@ -255,15 +271,14 @@ impl Pipeline {
         let here = decoded
             .drop
             .is_none_or(|drop| drop.netns_cookie == 0 || drop.netns_cookie == self.netns_cookie);
+        let time_ns = self.wall_ns(event.time_ns);
         let (interface, role) = interface(&self.interfaces, &mut self.foreign_interfaces, event.ifindex, here);
         let process = match &decoded.drop {
             None => tcp::sender(&mut self.processes, event, role),
             Some(_) => None,
         };
         let mut record = FlowRecord {
-            time_ns: i64::try_from(event.time_ns)
-                .unwrap_or(i64::MAX)
-                .saturating_add(self.clock_offset_ns),
+            time_ns,
             node: Some(&self.node),
             flow_type: TYPE_L3_L4,
             is_reply: state.is_reply,
@@ -305,14 +320,21 @@ impl Pipeline {
                     .bytes
                     .get(usize::from(headers.payload_offset)..)
                     .filter(|bytes| !bytes.is_empty());
-                if let Some(message) = payload.and_then(dns::read) {
+                let message = payload.and_then(dns::read);
+                if let Some(message) = &message {
                     let record = record.clone();
-                    Self::message(&mut self.builder, &mut self.sealed, record, &message);
-                    for address in message.addresses {
+                    Self::message(&mut self.builder, &mut self.sealed, record, message);
+                    for address in &message.addresses {
                         if let Some(dns) = &message.l7.dns {
-                            self.resolver.learn(address, &dns.query);
+                            self.resolver.learn(*address, &dns.query);
                         }
                     }
+                }
+                if let Some(silence) = &mut self.silence
+                    && (state.turn != Turn::Nothing || payload.is_some())
+                {
+                    let dns = payload.and_then(DnsHeader::read);
+                    silence.packet(event, state.turn, dns, || message.map(|message| message.l7));
                 }
             }
         }
@@ -334,6 +356,13 @@ impl Pipeline {
         record.packets = 0;
         record.l7 = Some(&message.l7);
         builder.append(&record);
+    }
+
+    /// An event's time in nanoseconds since the Unix epoch.
+    fn wall_ns(&self, event_ns: u64) -> i64 {
+        i64::try_from(event_ns)
+            .unwrap_or(i64::MAX)
+            .saturating_add(self.clock_offset_ns)
     }
 
     fn seal_if_full(&mut self) {

@@ -45,6 +45,10 @@ pub async fn run(settings: Settings) -> Result<()> {
             .into_owned(),
     };
     let interfaces = Arc::new(Interfaces::default());
+    let silence = settings.silence.wait().filter(|_| !settings.capture.is_directed());
+    if silence != settings.silence.wait() {
+        tracing::info!("requests without an answer aren't reported, since --capture may leave out the answers");
+    }
     let options = |kernel_names, netns_cookie| PipelineOptions {
         log_id,
         node: Node {
@@ -55,6 +59,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         names: Arc::clone(&names),
         kernel_names,
         netns_cookie,
+        silence,
     };
     let node = |mode, counters| {
         Arc::new(NodeState {

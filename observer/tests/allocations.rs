@@ -119,6 +119,7 @@ fn an_event_costs_no_allocation() {
         names,
         kernel_names: Box::new(FixedNames),
         netns_cookie: 0,
+        silence: Some(std::time::Duration::from_secs(3)),
     });
     pipeline.set_interfaces([(7, "veth0".to_owned(), Role::Endpoint)]);
     let records = records();

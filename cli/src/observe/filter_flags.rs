@@ -243,7 +243,7 @@ pub(crate) static FLAGS: &[FilterFlag] = &[
     flag("tcp-flags", "FLAG[,FLAG…]", "TCP segments with all of these flags set: FIN, SYN, RST, PSH, ACK, URG, ECE, CWR, NS", Always(parsed!(tcp_flags, values::tcp_flags))),
     flag("verdict", "VERDICT", "FORWARDED, DROPPED, AUDIT, REDIRECTED, ERROR, TRACED or TRANSLATED", Always(parsed!(verdict, values::verdict))),
     flag("drop-reason-desc", "REASON", "Drops for this reason, by its name in the API, such as POLICY_DENIED", Always(parsed!(drop_reason_desc, values::drop_reason))),
-    short('t', flag("type", "TYPE[:SUBTYPE]", "capture, drop, l7, policy-verdict, tcp, trace, trace-sock or a number; the subtype is a trace point (trace:to-stack), a drop reason (drop:POLICY_DENIED), a TCP event (tcp:retransmit, tcp:reset-sent, tcp:reset-received, tcp:state-change) or a number", Always(parsed!(event_type, values::event_type)))),
+    short('t', flag("type", "TYPE[:SUBTYPE]", "capture, drop, l7, policy-verdict, silence, tcp, trace, trace-sock or a number; the subtype is a trace point (trace:to-stack), a drop reason (drop:POLICY_DENIED), a request without an answer (silence:syn, silence:udp, silence:dns), a TCP event (tcp:retransmit, tcp:reset-sent, tcp:reset-received, tcp:state-change) or a number", Always(parsed!(event_type, values::event_type)))),
     flag("traffic-direction", "ingress|egress", "Flows in this direction, seen from the endpoint where they were observed", Always(parsed!(traffic_direction, values::direction))),
     flag("interface", "NAME", "Flows seen at this network interface", Always(parsed!(interface, values::interface))),
     flag("encrypted", "", "Flows that were encrypted", Always(|filter, _| { filter.encrypted.push(true); Ok(()) })),

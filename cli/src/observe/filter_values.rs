@@ -13,7 +13,7 @@ pub(crate) const IPV4: i32 = IpVersion::IPv4 as i32;
 pub(crate) const IPV6: i32 = IpVersion::IPv6 as i32;
 
 /// Numbers of the kinds of events in the API (`event_type.type`).
-const EVENT_TYPES: [(&str, i32); 7] = [
+const EVENT_TYPES: [(&str, i32); 8] = [
     ("drop", 1),
     ("capture", 3),
     ("trace", 4),
@@ -21,6 +21,7 @@ const EVENT_TYPES: [(&str, i32); 7] = [
     ("trace-sock", 7),
     ("l7", 129),
     ("tcp", TCP_EVENT),
+    ("silence", SILENCE),
 ];
 
 /// Something that happened to a TCP socket; only observers of ours tell.
@@ -33,6 +34,12 @@ const TCP_EVENTS: [(&str, i32); 4] = [
     ("reset-received", 3),
     ("state-change", 4),
 ];
+
+/// A request without an answer; only observers of ours tell.
+const SILENCE: i32 = 161;
+
+/// Its sub types.
+const REQUESTS: [(&str, i32); 3] = [("syn", 1), ("udp", 2), ("dns", 3)];
 
 const PROTOCOLS: [&str; 11] = [
     "icmp", "icmpv4", "icmpv6", "tcp", "udp", "sctp", "vrrp", "igmp", "dns", "http", "kafka",
@@ -197,6 +204,11 @@ fn sub_type(event_type: i32, typed: &str) -> Parsed<i32> {
             .find(|(name, _)| name.eq_ignore_ascii_case(typed))
             .map(|(_, number)| *number)
             .ok_or_else(|| not_one_of("tcp event", typed, TCP_EVENTS.iter().map(|(name, _)| *name))),
+        SILENCE => REQUESTS
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(typed))
+            .map(|(_, number)| *number)
+            .ok_or_else(|| not_one_of("request", typed, REQUESTS.iter().map(|(name, _)| *name))),
         _ => Err(format!(
             "this event type has no named subtypes; give a number up to 255, not {typed:?}"
         )),
@@ -305,6 +317,13 @@ mod tests {
             event_type("tcp:retransmits")
                 .unwrap_err()
                 .contains("did you mean retransmit?")
+        );
+        assert_eq!(event_type("silence").unwrap(), filter(161, None));
+        assert_eq!(event_type("silence:DNS").unwrap(), filter(161, Some(3)));
+        assert!(
+            event_type("silence:tcp")
+                .unwrap_err()
+                .contains("allowed: syn, udp, dns")
         );
         assert_eq!(event_type("130").unwrap(), filter(130, None));
         assert!(event_type("dropp").unwrap_err().contains("did you mean drop?"));

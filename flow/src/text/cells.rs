@@ -16,6 +16,7 @@ mod event {
     pub(super) const POLICY_VERDICT: i32 = 5;
     pub(super) const TRACE_SOCK: i32 = 7;
     pub(super) const TCP: i32 = 160;
+    pub(super) const SILENCE: i32 = 161;
 }
 
 /// Names of observation points, by the sub type of a trace event.
@@ -41,6 +42,8 @@ const MATCHES: [&str; 7] = ["none", "L3-Only", "L3-L4", "L4-Only", "all", "L3-Pr
 
 /// Names of TCP events, by the sub type of the event.
 const TCP_EVENTS: [&str; 5] = ["unknown", "retransmit", "reset-sent", "reset-received", "state-change"];
+/// Names of requests without an answer, by the sub type of the event.
+const REQUESTS: [&str; 4] = ["unknown", "syn", "udp", "dns"];
 
 fn event_type(flow: &Flow) -> (i32, i32) {
     flow.event_type
@@ -49,6 +52,12 @@ fn event_type(flow: &Flow) -> (i32, i32) {
 }
 
 pub(super) fn push_type(line: &mut Vec<u8>, flow: &Flow) {
+    let (of_type, sub_type) = event_type(flow);
+    if of_type == event::SILENCE {
+        line.extend_from_slice(b"silence:");
+        push_named(line, &REQUESTS, i64::from(sub_type));
+        return;
+    }
     if let Some(l7) = &flow.l7 {
         let protocol = match &l7.record {
             Some(Record::Http(_)) => "http-",
@@ -70,7 +79,6 @@ pub(super) fn push_type(line: &mut Vec<u8>, flow: &Flow) {
         }
         return;
     }
-    let (of_type, sub_type) = event_type(flow);
     match of_type {
         event::DROP => drop_text::push(line, flow),
         event::TRACE => push_named(line, &POINTS, i64::from(sub_type)),

@@ -7,9 +7,11 @@ use super::icmp;
 use crate::api::flow::layer4::Protocol;
 use crate::api::flow::layer7::Record;
 use crate::api::flow::{Dns, Flow, Http, L7FlowType, Layer4, Layer7, TcpFlags};
+use crate::api::parallax::Detail;
 
 /// A line about the application message of a flow, or else its transport header: `TCP Flags: SYN, ACK`, `UDP`,
-/// `ICMPv4 EchoRequest`. Empty for a flow with neither.
+/// `ICMPv4 EchoRequest`. For a request without an answer: how often it was sent, and how long it has waited. Empty for a flow
+/// that has none of these.
 ///
 /// An observer puts it into the field `Summary`, which older clients print as it is.
 #[must_use]
@@ -28,11 +30,30 @@ pub(super) fn of(flow: &Flow) -> Cow<'_, str> {
 }
 
 fn derived(flow: &Flow) -> Cow<'static, str> {
+    if let Some(detail) = flow.detail.as_ref().filter(|detail| detail.tries > 0) {
+        return Cow::Owned(of_silence(detail, flow.l7.as_ref()));
+    }
     match (&flow.l7, &flow.l4) {
         (Some(l7), _) if l7.record.is_some() => Cow::Owned(of_l7(l7)),
         (_, Some(l4)) => of_l4(l4),
         _ => Cow::Borrowed(""),
     }
+}
+
+fn of_silence(detail: &Detail, l7: Option<&Layer7>) -> String {
+    let tries = if detail.tries == 1 { "try" } else { "tries" };
+    let tenths = detail.waited_ns / 100_000_000;
+    let mut text = format!(
+        "no answer to {} {tries} in {}.{} s",
+        detail.tries,
+        tenths / 10,
+        tenths % 10
+    );
+    if let Some(l7) = l7.filter(|l7| l7.record.is_some()) {
+        text.push_str(": ");
+        text.push_str(&of_l7(l7));
+    }
+    text
 }
 
 fn of_l4(l4: &Layer4) -> Cow<'static, str> {
@@ -158,6 +179,14 @@ mod tests {
             ),
             (r#"{"l4":{"ICMPv6":{"type":128}}}"#, "ICMPv6 EchoRequest"),
             (r#"{}"#, ""),
+            (
+                r#"{"l4":{"TCP":{"flags":{"SYN":true}}},"detail":{"tries":2,"waitedNs":"3000000000"}}"#,
+                "no answer to 2 tries in 3.0 s",
+            ),
+            (
+                r#"{"l7":{"type":"REQUEST","dns":{"query":"a.test.","qtypes":["A"]}},"detail":{"tries":1,"waitedNs":"3100000000"}}"#,
+                "no answer to 1 try in 3.1 s: DNS Query a.test. A",
+            ),
             (
                 r#"{"l7":{"type":"RESPONSE","dns":{"query":"a.test.","qtypes":["A"],"rcode":3}}}"#,
                 "DNS Answer RCode: Non-Existent Domain (a.test. A)",

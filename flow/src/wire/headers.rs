@@ -9,6 +9,7 @@ use super::fragments::Fragments;
 use super::protobuf::{nested, number, present, signed, text};
 use super::transport::{L4_UDP, write_ports};
 use crate::api::flow::{IpVersion, tunnel};
+use crate::api::parallax::Detail;
 use crate::batch::FlowBatch;
 use crate::record::{Address, from_stored};
 use crate::schema::Column;
@@ -46,6 +47,8 @@ pub(super) struct Headers {
     tcp_window: Cells<u16>,
     length: Cells<u32>,
     packets: Cells<u32>,
+    tries: Cells<u32>,
+    waited_ns: Cells<u64>,
     netns_cookie: Cells<u64>,
     srtt_us: Cells<u32>,
     drop: Fragments,
@@ -90,6 +93,8 @@ impl Headers {
             tcp_window: half(Column::TcpWindow),
             length: word(Column::Length),
             packets: word(Column::Packets),
+            tries: word(Column::Tries),
+            waited_ns: Cells::new::<UInt64Type>(batch, Column::WaitedNs),
             netns_cookie: Cells::new::<UInt64Type>(batch, Column::NetnsCookie),
             srtt_us: word(Column::SrttUs),
             drop: Fragments::new(batch, &DROP_COLUMNS),
@@ -123,6 +128,16 @@ impl Headers {
         if out.len() == start + prost::encoding::key_len(DETAIL) + 1 {
             out.truncate(start);
         }
+    }
+
+    /// What the summary of a request without an answer tells.
+    pub(super) fn silence(&self, row: usize) -> Option<Detail> {
+        let tries = self.tries.get(row).filter(|tries| *tries > 0)?;
+        Some(Detail {
+            tries,
+            waited_ns: self.waited_ns.get(row).unwrap_or_default(),
+            ..Detail::default()
+        })
     }
 
     fn ip(&self, row: usize, out: &mut Vec<u8>) {
@@ -175,6 +190,8 @@ impl Headers {
         number(out, 7, self.length.get(row).unwrap_or_default().into());
         number(out, 8, self.packets.get(row).unwrap_or_default().into());
         number(out, 12, self.netns_cookie.get(row).unwrap_or_default());
+        number(out, 14, self.tries.get(row).unwrap_or_default().into());
+        number(out, 15, self.waited_ns.get(row).unwrap_or_default());
         let (outer, inner) = (self.vlan.get(row), self.inner_vlan.get(row));
         if outer.is_some() || inner.is_some() {
             nested(out, 10, |out| {

@@ -236,6 +236,8 @@ fn plain() -> BoxedStrategy<FlowRecord<'static>> {
         any::<u32>(),
         any::<u32>(),
     );
+    // A request without an answer every now and then.
+    let silence = prop_oneof![3 => Just((0, 0)), 1 => any::<(u32, u64)>()];
     let link = (of(any::<([u8; 6], [u8; 6])>()), of(any::<u16>()), of(any::<u16>()));
     let states = ["", "SYN_SENT", "CLOSE"];
     let tcp_event =
@@ -245,33 +247,37 @@ fn plain() -> BoxedStrategy<FlowRecord<'static>> {
             srtt_us,
             reset_reason: ["", "NO_SOCKET"][reason],
         });
-    (event, state, numbers, link, (header(), tcp_event))
-        .prop_map(|(event, state, numbers, link, (header, tcp_event))| FlowRecord {
-            tcp_event,
-            time_ns: event.0,
-            flow_type: event.1,
-            event_type: event.2,
-            event_sub_type: event.3,
-            verdict: event.4,
-            traffic_direction: state.0,
-            observation_point: state.1,
-            trace_reason: state.2,
-            is_reply: state.3,
-            policy_match_type: state.4,
-            netns_cookie: numbers.0,
-            cgroup_id: numbers.1,
-            socket_cookie: numbers.2,
-            ip_trace_id: numbers.3,
-            length: numbers.4,
-            packets: numbers.5,
-            mac: link.0,
-            vlan: link.1,
-            inner_vlan: link.2,
-            ip: header.0,
-            transport: header.1,
-            tunnel: header.2,
-            ..FlowRecord::default()
-        })
+    (event, state, (numbers, silence), link, (header(), tcp_event))
+        .prop_map(
+            |(event, state, (numbers, silence), link, (header, tcp_event))| FlowRecord {
+                tcp_event,
+                time_ns: event.0,
+                flow_type: event.1,
+                event_type: event.2,
+                event_sub_type: event.3,
+                verdict: event.4,
+                traffic_direction: state.0,
+                observation_point: state.1,
+                trace_reason: state.2,
+                is_reply: state.3,
+                policy_match_type: state.4,
+                netns_cookie: numbers.0,
+                cgroup_id: numbers.1,
+                socket_cookie: numbers.2,
+                ip_trace_id: numbers.3,
+                length: numbers.4,
+                packets: numbers.5,
+                tries: silence.0,
+                waited_ns: silence.1,
+                mac: link.0,
+                vlan: link.1,
+                inner_vlan: link.2,
+                ip: header.0,
+                transport: header.1,
+                tunnel: header.2,
+                ..FlowRecord::default()
+            },
+        )
         .boxed()
 }
 
@@ -419,6 +425,8 @@ fn every_column_is_told() {
             socket_cookie: 7,
             length: 1500,
             packets: 44,
+            tries: 45,
+            waited_ns: 46,
             mac: Some(([1; 6], [0xfe; 6])),
             vlan: Some(4000),
             inner_vlan: Some(0),

@@ -399,3 +399,15 @@ fn what_is_wrong_is_told_with_the_place() {
     }
     insta::assert_snapshot!("messages", messages);
 }
+
+#[test]
+fn a_filter_that_tells_ends_apart_is_directed() {
+    for (text, directed) in [
+        ("", false),
+        ("tcp port 443 and net 10.0.0.0/8", false),
+        ("tcp dst port 443", true),
+        ("not (src 10.0.0.1)", true),
+    ] {
+        assert_eq!(text.parse::<CaptureFilter>().unwrap().is_directed(), directed, "{text}");
+    }
+}

@@ -39,6 +39,7 @@ fn pipeline() -> Pipeline {
         names,
         kernel_names: Box::new(FixedNames),
         netns_cookie: 42,
+        silence: Some(Duration::from_secs(3)),
     });
     pipeline.set_interfaces([(7, "veth0".to_owned(), Role::Endpoint)]);
     pipeline
@@ -158,4 +159,115 @@ fn rubbish_is_counted() {
     assert!(pipeline.record(&[1, 2, 3]).is_err());
     assert_eq!(pipeline.undecodable(), 1);
     assert!(pipeline.snapshot().is_none());
+}
+
+fn seen(event: Event, bytes: &[u8]) -> Decoded<'_> {
+    Decoded {
+        event,
+        outer: None,
+        drop: None,
+        totals: None,
+        bytes,
+    }
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+#[test]
+fn a_syn_without_an_answer_becomes_a_row_of_its_own() {
+    let mut pipeline = pipeline();
+    pipeline.packet(&seen(syn(), &[]));
+    let mut again = syn();
+    again.time_ns += SECOND;
+    pipeline.packet(&seen(again, &[]));
+    pipeline.tick(syn().time_ns + 3 * SECOND - 1);
+    assert_eq!(pipeline.next_sequence(), 2);
+    pipeline.tick(syn().time_ns + 3 * SECOND);
+    let batch = pipeline.snapshot().unwrap();
+    assert_eq!(batch.rows(), 3);
+    let flow = batch.to_flow(2);
+    assert_eq!(
+        (flow.event_type.unwrap().r#type, flow.event_type.unwrap().sub_type),
+        (161, 1)
+    );
+    assert_eq!(flow.verdict(), flow::api::flow::Verdict::Error);
+    assert_eq!(flow.source.unwrap().pod_name, "web-0");
+    assert_eq!(flow.interface.unwrap().name, "veth0");
+    let detail = flow.detail.unwrap();
+    assert_eq!(
+        (detail.tries, detail.waited_ns, detail.packets, detail.length),
+        (2, 3 * SECOND, 0, 0)
+    );
+    assert_eq!(
+        flow.traffic_direction,
+        i32::from(EGRESS),
+        "as it was seen when it was sent"
+    );
+}
+
+#[test]
+fn a_kernel_drop_of_the_request_neither_asks_nor_answers() {
+    let mut pipeline = pipeline();
+    let mut dropped = syn();
+    dropped.kind = KIND_DROP;
+    dropped.time_ns += SECOND;
+    let dropped = Decoded {
+        drop: Some(Drop::default()),
+        ..seen(dropped, &[])
+    };
+    pipeline.packet(&dropped);
+    pipeline.tick(100 * SECOND);
+    assert_eq!(pipeline.next_sequence(), 1, "nobody has seen it pass");
+    let mut asked = syn();
+    asked.time_ns = 200 * SECOND;
+    pipeline.packet(&seen(asked, &[]));
+    pipeline.packet(&dropped);
+    pipeline.tick(300 * SECOND);
+    let batch = pipeline.snapshot().unwrap();
+    assert_eq!(batch.rows(), 4);
+    assert_eq!(
+        batch.number::<arrow_array::types::UInt32Type>(Column::Tries, 3),
+        Some(1)
+    );
+}
+
+#[test]
+fn a_dns_query_without_an_answer_tells_its_question() {
+    use hickory_proto::op::{Message, Query};
+    use hickory_proto::rr::{Name, RecordType};
+
+    let mut pipeline = pipeline();
+    let query = |name: &str| {
+        let mut message = Message::query();
+        message.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
+        message
+    };
+    let mut event = syn();
+    event.kind = bpf_probes::event::KIND_PACKET_WITH_BYTES;
+    event.headers.protocol = UDP;
+    event.headers.tcp_flags = 0;
+    event.headers.destination_port = 53;
+    let (one, two) = (query("one.test."), query("two.test."));
+    pipeline.packet(&seen(event, &one.to_vec().unwrap()));
+    event.time_ns += 1;
+    pipeline.packet(&seen(event, &two.to_vec().unwrap()));
+    let mut answer = event;
+    answer.time_ns += 1;
+    std::mem::swap(&mut answer.headers.source, &mut answer.headers.destination);
+    std::mem::swap(&mut answer.headers.source_port, &mut answer.headers.destination_port);
+    let told = two.clone().into_response();
+    // An answer is often longer than what is captured of it.
+    let told = told.to_vec().unwrap();
+    pipeline.packet(&seen(answer, &told[..14]));
+    pipeline.tick(10 * SECOND);
+    let batch = pipeline.snapshot().unwrap();
+    let silent: Vec<usize> = (0..batch.rows())
+        .filter(|row| batch.number::<arrow_array::types::Int32Type>(Column::EventType, *row) == Some(161))
+        .collect();
+    assert_eq!(silent.len(), 1);
+    assert_eq!(batch.text_at(Column::DnsQuery, silent[0]), Some("one.test."));
+    assert_eq!(
+        flow::text::summary(&batch.to_flow(silent[0])),
+        "no answer to 1 try in 3.0 s: DNS Query one.test. A"
+    );
 }

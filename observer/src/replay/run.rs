@@ -61,6 +61,8 @@ fn packets(
             return;
         }
         counted.delivered += 1;
+        // The packets' own times drive the timers. What the file is too short to decide stays open.
+        pipeline.tick(packet.event.time_ns);
         pipeline.packet(packet);
         if pipeline.has_sealed() {
             publish_sealed(pipeline, log);
@@ -75,6 +77,7 @@ fn packets(
     }
     counted.connections = pipeline.connections().len() as u64;
     counted.connections_evicted = pipeline.connections().evicted();
+    (counted.requests_unwatched, counted.requests_undecided) = pipeline.requests_unwatched_undecided();
     *counters.write() = counted;
     result.map(drop)
 }

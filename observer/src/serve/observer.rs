@@ -102,6 +102,8 @@ impl ObserverService {
             flows_evicted: state.evicted,
             capture_filter: self.node.capture_filter.clone(),
             filtered: counters.filtered,
+            requests_unwatched: counters.requests_unwatched,
+            requests_undecided: counters.requests_undecided,
         }
     }
 }

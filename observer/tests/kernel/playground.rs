@@ -209,6 +209,7 @@ impl Running {
                     names: Arc::new(Names::default()),
                     kernel_names: Box::new(RunningKernel::new(btf.drop_reasons().unwrap(), btf.reset_reasons())),
                     netns_cookie: netns::cookie().unwrap(),
+                    silence: Some(Duration::from_secs(3)),
                 });
                 pipeline.set_aggregates(aggregates);
                 let capture =
