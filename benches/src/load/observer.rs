@@ -86,6 +86,11 @@ impl Accounting {
             .capture
             .as_ref()
             .context("the observer doesn't tell what it has counted")?;
+        // Without these, nothing would be unaccounted for.
+        anyhow::ensure!(
+            !capture.sources.is_empty(),
+            "the observer doesn't tell its counts by source"
+        );
         let mut lost = BTreeMap::new();
         for loss in &capture.lost {
             *lost.entry(loss.stage.clone()).or_default() += loss.count;
