@@ -16,6 +16,7 @@ use crate::clock::{ClockOffset, measure_offset, monotonic_ns};
 use crate::interface::Interfaces;
 use crate::log::{FlowLog, Loss, Source, Stage};
 use crate::pipeline::Pipeline;
+use crate::probes::MissedRuns;
 use crate::ring::{Record, Rings, StreamStates};
 
 /// How long a packet may lie in a ring on a quiet network before it is read.
@@ -79,6 +80,7 @@ impl Capture {
     pub fn start(
         rings: Rings,
         states: Arc<StreamStates>,
+        missed: MissedRuns,
         interfaces: Arc<Interfaces>,
         pipeline: Pipeline,
         log: Arc<FlowLog>,
@@ -88,6 +90,8 @@ impl Capture {
         let mut reader = Reader {
             rings,
             states,
+            missed,
+            missed_before: [0; 2],
             interfaces,
             interfaces_seen: u64::MAX,
             pipeline,
@@ -99,6 +103,7 @@ impl Capture {
             snapshot_end: 0,
             last_read_ns: now_ns(),
             last_upkeep_ns: now_ns(),
+            last_missed_ns: now_ns(),
             lost: Vec::new(),
             counters: Arc::clone(&counters),
         };
@@ -133,6 +138,9 @@ impl Capture {
 struct Reader {
     rings: Rings,
     states: Arc<StreamStates>,
+    missed: MissedRuns,
+    /// What `missed` said last, of drops and of TCP events.
+    missed_before: [u64; 2],
     interfaces: Arc<Interfaces>,
     interfaces_seen: u64,
     pipeline: Pipeline,
@@ -145,6 +153,7 @@ struct Reader {
     snapshot_end: u64,
     last_read_ns: i64,
     last_upkeep_ns: i64,
+    last_missed_ns: i64,
     /// Records lost so far, by source and CPU.
     lost: Vec<Vec<u64>>,
     counters: Arc<RwLock<CaptureCounters>>,
@@ -262,7 +271,25 @@ impl Reader {
         self.last_upkeep = Instant::now();
         self.pipeline.set_clock_offset(self.clock.offset_ns());
         self.pipeline.refresh_names(local_addresses());
+        self.record_missed();
         self.count();
+    }
+
+    /// Notes what the programs at tracepoints didn't get to see.
+    fn record_missed(&mut self) {
+        let time_range = (self.last_missed_ns, now_ns());
+        for (source, before) in [Source::Drop, Source::Tcp].into_iter().zip(&mut self.missed_before) {
+            let missed = self.missed.of(source);
+            self.log.losses().record(Loss {
+                stage: Stage::KernelBusy,
+                source: Some(source),
+                cpu: None,
+                count: missed - *before,
+                time_range,
+            });
+            *before = missed;
+        }
+        self.last_missed_ns = time_range.1;
     }
 
     /// Reads what the programs have counted.
@@ -293,6 +320,10 @@ impl Reader {
             }
         }
         self.record_losses(&sources);
+        let [drops, tcp] = self.missed_before;
+        counters.drops_seen += drops;
+        counters.tcp_events_seen += tcp;
+        counters.lost += drops + tcp;
         counters.sources = sources;
         *self.counters.write() = counters;
     }

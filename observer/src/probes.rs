@@ -1,7 +1,9 @@
 //! Loading the eBPF programs: offsets from BTF into their read-only data, rings into their map, counters out.
 
+mod missed;
 mod tcp;
 
+use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +13,12 @@ use aya::programs::{ProgramError, RawTracePoint, SchedClassifier};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use bpf_probes::capture_filter::CompiledFilter;
 use bpf_probes::event::{KernelOffsets, RING_BPF, RING_PERF, RING_SHARED, STREAM_PACKETS};
-
 use zerocopy::IntoBytes;
 
 use crate::aggregation::{Aggregates, Aggregation, places_per_cpu};
 use crate::btf::{Btf, BtfError};
 use crate::ring::{PerfRings, RingError, Rings, SharedPlan, SharedRings, StreamStates};
+pub use missed::MissedRuns;
 
 #[cfg(feature = "probes")]
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/probes.o"));
@@ -55,6 +57,9 @@ pub enum ProbesError {
         /// What is wrong.
         source: MapError,
     },
+    /// There are no file descriptors left.
+    #[error("cannot keep the file descriptor of an eBPF program: {0}; raise the limit of open files (ulimit -n)")]
+    Descriptor(io::Error),
     /// The rings can't be made.
     #[error(transparent)]
     Ring(#[from] RingError),

@@ -133,6 +133,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         probes.attach_tcp()?;
     }
     let states = probes.states();
+    let missed = probes.missed_runs()?;
     let aggregates = probes.take_aggregates();
     let probes = Arc::new(Mutex::new(probes));
     let attacher = Attacher::start(
@@ -151,8 +152,15 @@ pub async fn run(settings: Settings) -> Result<()> {
     drop(btf);
     let mut pipeline = Pipeline::new(options(kernel_names, cookie));
     pipeline.set_aggregates(aggregates);
-    let capture = Capture::start(rings, states, Arc::clone(&interfaces), pipeline, Arc::clone(&log))
-        .context("cannot start the capture")?;
+    let capture = Capture::start(
+        rings,
+        states,
+        missed,
+        Arc::clone(&interfaces),
+        pipeline,
+        Arc::clone(&log),
+    )
+    .context("cannot start the capture")?;
     tracing::info!(addresses = ?servers.addresses(), interfaces = interfaces.watched().len(), "observing");
     let mode = if settings.drops_only {
         "kernel, drops only"

@@ -10,6 +10,8 @@ use parking_lot::Mutex;
 pub enum Stage {
     /// The ring of a CPU was full.
     KernelRing,
+    /// A program was busy on its CPU with an event that this one interrupted.
+    KernelBusy,
     /// A record could not be read.
     Undecodable,
     /// Another observer has lost them, and the replayed file tells.
@@ -24,6 +26,7 @@ impl Stage {
     pub fn name(self) -> &'static str {
         match self {
             Self::KernelRing => "kernel ring",
+            Self::KernelBusy => "busy program",
             Self::Undecodable => "undecodable",
             Self::Elsewhere => "another observer",
             Self::Client => "slow clients",

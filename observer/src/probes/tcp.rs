@@ -7,7 +7,7 @@ use super::{Probes, ProbesError};
 use crate::btf::{Btf, BtfError};
 
 /// Names of the programs, which are those of their tracepoints (include/trace/events/tcp.h and sock.h).
-const PROGRAMS: [&str; 5] = [
+pub(super) const PROGRAMS: [&str; 5] = [
     "tcp_retransmit_skb",
     "tcp_retransmit_synack",
     "tcp_send_reset",
@@ -42,7 +42,7 @@ impl Probes {
         Ok(())
     }
 
-    fn tcp_program(&mut self, name: &str) -> Result<&mut RawTracePoint, ProbesError> {
+    pub(super) fn tcp_program(&mut self, name: &str) -> Result<&mut RawTracePoint, ProbesError> {
         self.ebpf
             .program_mut(name)
             .and_then(|program| program.try_into().ok())

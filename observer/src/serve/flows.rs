@@ -212,7 +212,7 @@ impl FlowAnswer {
         let mut frames = Frames::default();
         for loss in losses {
             let source = match loss.stage {
-                Stage::KernelRing => LostEventSource::PerfEventRingBuffer,
+                Stage::KernelRing | Stage::KernelBusy => LostEventSource::PerfEventRingBuffer,
                 Stage::Undecodable => LostEventSource::ObserverEventsQueue,
                 Stage::Client | Stage::Elsewhere => LostEventSource::HubbleRingBuffer,
             };

@@ -190,6 +190,7 @@ impl Running {
                 probes.attach_drops().unwrap();
                 probes.attach_tcp().unwrap();
                 let states = probes.states();
+                let missed = probes.missed_runs().unwrap();
                 let aggregates = probes.take_aggregates();
                 let probes = Arc::new(Mutex::new(probes));
                 let interfaces = Arc::new(Interfaces::default());
@@ -212,8 +213,15 @@ impl Running {
                     silence: Some(Duration::from_secs(3)),
                 });
                 pipeline.set_aggregates(aggregates);
-                let capture =
-                    Capture::start(rings, states, Arc::clone(&interfaces), pipeline, Arc::clone(&log)).unwrap();
+                let capture = Capture::start(
+                    rings,
+                    states,
+                    missed,
+                    Arc::clone(&interfaces),
+                    pipeline,
+                    Arc::clone(&log),
+                )
+                .unwrap();
                 ready.send((log, interfaces)).unwrap();
                 stopped.await.unwrap();
                 following.abort();
