@@ -150,7 +150,7 @@ pub struct Settings {
         long,
         value_name = "SIZE",
         env = "PARALLAX_OBSERVER_RING_SIZE",
-        default_value = "8MiB"
+        default_value = "4MiB"
     )]
     #[serde(serialize_with = "text")]
     pub ring_size: ByteSize,

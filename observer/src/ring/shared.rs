@@ -97,10 +97,11 @@ impl Plan {
     }
 }
 
-/// How much of `ring_bytes` a kind of ring gets. Under a flood at a closed port there is a drop for each packet.
+/// How much of `ring_bytes` a kind of ring gets. All of it is memory of this process from the start.
 fn stream_bytes(stream: u32, ring_bytes: usize) -> usize {
     match stream {
-        STREAM_PACKETS | STREAM_DROPS => ring_bytes,
+        STREAM_PACKETS => ring_bytes,
+        STREAM_DROPS => ring_bytes / 2,
         _ => ring_bytes / 16,
     }
 }
