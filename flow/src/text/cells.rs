@@ -174,9 +174,11 @@ pub(super) fn push_summary(line: &mut Vec<u8>, flow: &Flow) {
         Some(detail) if event_type(flow).0 == event::TCP => escape::push(line, &tcp_text::summary(detail)),
         detail => {
             escape::push(line, &summary::of(flow));
-            if let Some(process) = detail.as_ref().and_then(tcp_text::process) {
+            let several = detail.as_ref().and_then(summary::of_several);
+            let process = detail.as_ref().and_then(tcp_text::process);
+            for part in [several, process].into_iter().flatten() {
                 line.extend_from_slice(b"; ");
-                escape::push(line, &process);
+                escape::push(line, &part);
             }
         }
     }

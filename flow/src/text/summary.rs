@@ -40,6 +40,12 @@ fn derived(flow: &Flow) -> Cow<'static, str> {
     }
 }
 
+/// How much a flow stands for, if that is more than one packet: those of a connection that were only counted, or one that
+/// is still to be cut into segments.
+pub(super) fn of_several(detail: &Detail) -> Option<String> {
+    (detail.packets > 1).then(|| format!("{} packets, {} bytes", detail.packets, detail.length))
+}
+
 fn of_silence(detail: &Detail, l7: Option<&Layer7>) -> String {
     let tries = if detail.tries == 1 { "try" } else { "tries" };
     let tenths = detail.waited_ns / 100_000_000;
@@ -156,6 +162,17 @@ fn of_dns(l7: &Layer7, dns: &Dns) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_flow_of_several_packets_says_how_many() {
+        let detail = |packets, length| Detail {
+            packets,
+            length,
+            ..Detail::default()
+        };
+        assert_eq!(of_several(&detail(1, 60)), None);
+        assert_eq!(of_several(&detail(4, 812)).as_deref(), Some("4 packets, 812 bytes"));
+    }
 
     fn summary_of(json: &str) -> String {
         summary(&serde_json::from_str(json).unwrap())
