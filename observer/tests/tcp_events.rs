@@ -80,10 +80,12 @@ fn a_refused_connection_is_reset_by_the_server_and_seen_by_the_client() {
         let client: IpAddr = if server.is_ipv4() { "10.99.0.1" } else { "fd99::1" }.parse().unwrap();
         let playground = Playground::new();
         let mut running = Running::start(&playground, Hook::of_kernel(), RING);
-        assert!(!connect(&playground, server));
-        let (batch, row) = running
-            .wait_for(|batch, row| is_event(batch, row, RESET_SENT) && from_server(batch, row, server))
-            .expect("the server sends a reset");
+        // An event that interrupts another one on its CPU is counted as lost, so one connection may not be enough.
+        let found = (0..3).find_map(|_| {
+            assert!(!connect(&playground, server));
+            running.wait_for(|batch, row| is_event(batch, row, RESET_SENT) && from_server(batch, row, server))
+        });
+        let (batch, row) = found.expect("the server sends a reset");
         let (_, destination) = ends(&batch, row).unwrap();
         assert_eq!(destination.ip(), client);
         assert_eq!(batch.text_at(Column::ResetReason, row), Some("NO_SOCKET"));
