@@ -1,0 +1,2 @@
+//! SQL over flows, live and from history: tables, functions, limits and how complete an answer is.
+#![forbid(unsafe_code)]
