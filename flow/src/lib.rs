@@ -25,6 +25,7 @@ pub mod identity;
 pub mod mask;
 pub mod record;
 pub mod schema;
+pub mod table;
 pub mod text;
 pub mod to_api;
 pub mod wire;

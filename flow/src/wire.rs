@@ -5,7 +5,7 @@
 //! once as well, by the reference, and copied. Application messages are few and go through their message; a row that
 //! keeps a whole flow goes through the reference altogether.
 
-mod address;
+pub(crate) mod address;
 mod cells;
 mod fragments;
 mod headers;

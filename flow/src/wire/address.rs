@@ -26,7 +26,7 @@ const fn digit(value: usize) -> u8 {
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-pub(super) fn push_address(out: &mut Vec<u8>, address: Address) {
+pub(crate) fn push_address(out: &mut Vec<u8>, address: Address) {
     match from_stored(address) {
         IpAddr::V4(v4) => {
             let mut text = [0; 15];
@@ -47,7 +47,7 @@ pub(super) fn push_address(out: &mut Vec<u8>, address: Address) {
     }
 }
 
-pub(super) fn push_mac(out: &mut Vec<u8>, mac: [u8; 6]) {
+pub(crate) fn push_mac(out: &mut Vec<u8>, mac: [u8; 6]) {
     let mut text = [b':'; 17];
     for (place, byte) in mac.into_iter().enumerate() {
         text[place * 3] = HEX[usize::from(byte >> 4)];
