@@ -1,0 +1,50 @@
+//! What can go wrong with a history.
+
+/// Why a history can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// The text is not a place.
+    #[error(
+        "`{location}` is not a place for a history: {why}; give a folder, or a URL such as s3://bucket/path, gs://bucket/path or az://container/path"
+    )]
+    Location {
+        /// As given.
+        location: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The store doesn't answer, or refuses.
+    #[error("cannot {what} in the history {location}: {source}")]
+    Store {
+        /// What was tried.
+        what: String,
+        /// The history.
+        location: String,
+        /// What the store says.
+        source: object_store::Error,
+    },
+    /// There is no history.
+    #[error("there is no history in {location}: no file parallax-history.json; is this the folder given to --history?")]
+    Missing {
+        /// The place.
+        location: String,
+    },
+    /// Another version wrote it.
+    #[error(
+        "the history {location} has format {found}, and this program reads and writes format {known}; use a newer program or another folder"
+    )]
+    Format {
+        /// The history.
+        location: String,
+        /// Its format.
+        found: String,
+        /// Ours.
+        known: u32,
+    },
+    /// A file can't be made.
+    #[error("cannot write flows as Parquet: {0}")]
+    Parquet(#[from] parquet::errors::ParquetError),
+    /// Columns don't fit, which would be a fault of this program.
+    #[error("cannot arrange flows as columns: {0}")]
+    Arrow(#[from] arrow_schema::ArrowError),
+}
