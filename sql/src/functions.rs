@@ -8,6 +8,7 @@ mod drop_advice;
 mod flow_uuid;
 mod in_network;
 mod ip_version;
+mod is_noise;
 mod is_private;
 mod port_name;
 mod time_bucket;
@@ -68,6 +69,15 @@ pub const ALL: &[FunctionInfo] = &[
             "it ends before the headers that it should have. Check: `tcpdump -e -vvv -XX` at the sender and here",
         ),
         udf: || drop_advice::DropAdvice::default().into(),
+    },
+    FunctionInfo {
+        name: "is_noise",
+        call: "is_noise(drop_reason)",
+        doc: "Whether drops for that reason are the receiver's normal behaviour: nothing that anybody waited for was lost \
+              (duplicates, other hosts' frames, queues of sockets that were closed). False for a reason that we know \
+              nothing of, and for null.",
+        example: ("is_noise('QUEUE_PURGE')", "true"),
+        udf: || is_noise::IsNoise::default().into(),
     },
     FunctionInfo {
         name: "port_name",
