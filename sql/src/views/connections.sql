@@ -69,10 +69,14 @@ sides AS (
 -- Ports are used again: a SYN with another initial sequence number begins another connection.
 numbered AS (
     SELECT *,
-        last_value(CASE WHEN is_syn THEN coalesce(tcp_sequence, 0) END) IGNORE NULLS OVER (
+        -- The newest SYN so far, time before number. (The maximum in place of last_value: IGNORE NULLS is lost when a plan
+        -- goes to another machine.)
+        split_part(max(CASE WHEN is_syn THEN
+            lpad(CAST(CAST(time AS BIGINT) AS VARCHAR), 20, '0') || ' ' || CAST(coalesce(tcp_sequence, 0) AS VARCHAR)
+        END) OVER (
             PARTITION BY protocol, client_ip, client_port, server_ip, server_port
             ORDER BY time ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-        ) AS initial_sequence
+        ), ' ', 2) AS initial_sequence
     FROM sides
 ),
 at_places AS (
