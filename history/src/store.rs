@@ -51,6 +51,8 @@ pub struct Listing {
     pub obsolete: Vec<HistoryFile>,
     /// Files that are not of a history.
     pub skipped: Vec<Skipped>,
+    /// How many files were listed that hold nothing of that time; files in folders of other hours are not even listed.
+    pub pruned: usize,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -254,12 +256,14 @@ impl Store {
             }
         }
         (listing.files, listing.obsolete) = without_obsolete(files);
+        let listed = listing.files.len();
         if let Some((from, to)) = time_range {
             listing.files.retain(|file| {
                 let (earliest, latest) = file.name.time_range;
                 earliest <= to && from <= latest
             });
         }
+        listing.pruned = listed - listing.files.len();
         Ok(listing)
     }
 
