@@ -1,2 +1,27 @@
 //! The same SQL on several machines: scheduler and executors of the distributed engine with our tables and functions.
+//!
+//! Ballista moves plans, not programs: a scheduler cuts a query into stages, executors run them, and each of these
+//! processes has to know our functions by name. So all three sides are started from here. The tables are the Parquet
+//! files of a history, listed by the client; an executor reads them from the store itself, so it needs the same folder
+//! (a network file system) or the same bucket.
 #![forbid(unsafe_code)]
+
+pub mod executor;
+mod object_stores;
+pub mod query;
+pub mod scheduler;
+mod session;
+
+/// Stack of a thread that reads plans: they are trees, and the views make deep ones.
+const STACK_BYTES: usize = 32 << 20;
+
+/// Threads for a scheduler or an executor.
+///
+/// # Errors
+/// If the system gives no threads.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .thread_stack_size(STACK_BYTES)
+        .enable_all()
+        .build()
+}
