@@ -8,6 +8,7 @@ use arrow_array::{Array, RecordBatch};
 use arrow_schema::{DataType, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::config::Dialect;
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
@@ -271,6 +272,8 @@ impl Engine {
         options.execution.parquet.reorder_filters = true;
         options.optimizer.expand_views_at_output = true;
         options.sql_parser.collect_spans = true;
+        // The generic dialect takes a comma before a word such as `cluster` for the end of the list.
+        options.sql_parser.dialect = Dialect::PostgreSQL;
         let session = SessionContext::new_with_config_rt(config, Arc::clone(&self.runtime));
         functions::register(&session);
 

@@ -347,4 +347,11 @@ async fn tables_are_listed_and_described() {
     );
     assert!(rows(&engine, "DESCRIBE connections").await.contains("handshake"));
     assert!(rows(&engine, "SHOW TABLES").await.contains("interfaces"));
+    assert!(
+        !rows(&engine, "SELECT time, cluster, node FROM flows LIMIT 1")
+            .await
+            .is_empty()
+    );
+    let listed = "SELECT count(*) FROM flows WHERE in_network(source_ip, ['10.0.0.0/16', 'fd00::/8'])";
+    assert!(!rows(&engine, listed).await.is_empty());
 }
