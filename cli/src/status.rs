@@ -118,6 +118,9 @@ fn compact(out: &mut String, status: &ServerStatusResponse) -> Result<()> {
         grouped(capture.connections),
     )?;
     writeln!(out, "Log: {}{}", log(capture), history(capture))?;
+    if let Some(history) = kept(capture) {
+        writeln!(out, "History: {history}")?;
+    }
     writeln!(out, "Lost Events: {}", lost(capture))?;
     Ok(())
 }
@@ -167,6 +170,22 @@ fn history(capture: &CaptureStatus) -> String {
         .zip(newest)
         .and_then(|(oldest, newest)| (newest - oldest).to_std().ok());
     span.map(|span| format!(", spanning {}", age(span))).unwrap_or_default()
+}
+
+/// What is in files, and why nothing is written, should that be so.
+fn kept(capture: &CaptureStatus) -> Option<String> {
+    let history = capture.history.as_ref()?;
+    let kept = format!(
+        "{}: {} flows of this run written; {} files, {:.1} MiB",
+        history.location,
+        grouped(history.flows),
+        grouped(history.files),
+        history.bytes as f64 / f64::from(1 << 20)
+    );
+    Some(match history.problem.as_str() {
+        "" => kept,
+        problem => format!("PAUSED, {problem} ({kept})"),
+    })
 }
 
 /// Losses by stage, summed over CPUs.
@@ -224,6 +243,7 @@ fn fields(status: &ServerStatusResponse) -> Vec<(&'static str, String)> {
             ("INTERFACES", interfaces(capture)),
             ("FILTER", filter(capture).unwrap_or_else(|| "none".to_owned())),
             ("LOG", log(capture)),
+            ("HISTORY", kept(capture).unwrap_or_else(|| "none".to_owned())),
             ("LOST EVENTS", lost(capture)),
         ]);
     }

@@ -17,7 +17,11 @@
 #![forbid(unsafe_code)]
 
 pub mod error;
+pub mod file;
 pub mod layout;
 pub mod lost;
+pub mod merge;
 pub mod session;
+pub mod state;
 pub mod store;
+pub mod writer;

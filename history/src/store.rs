@@ -289,6 +289,10 @@ impl Store {
             .map_err(|error| self.failed("list sessions", error))?;
         let mut sessions: Vec<Session> = Vec::with_capacity(files.len());
         for file in files {
+            // Beside them are the states of runs, and files that are being written.
+            if !file.location.as_ref().ends_with(".json") {
+                continue;
+            }
             let content = match self.store.get(&file.location).await {
                 Ok(content) => content.bytes().await,
                 Err(error) => Err(error),

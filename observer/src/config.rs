@@ -169,6 +169,66 @@ pub struct Settings {
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=16_777_216))]
     pub aggregation_flows: usize,
 
+    /// Keep flows in Parquet files: a folder, or a URL such as s3://bucket/path. docs/history.md explains it
+    #[arg(long, value_name = "PLACE", env = "PARALLAX_OBSERVER_HISTORY")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub history: Option<String>,
+
+    /// Size of this node's history; the oldest files go when it is more
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "PARALLAX_OBSERVER_HISTORY_SIZE",
+        default_value = "10GiB"
+    )]
+    #[serde(serialize_with = "text")]
+    pub history_size: ByteSize,
+
+    /// Age at which flows leave the history: 30days [default: any]
+    #[arg(
+        long,
+        value_name = "AGE",
+        env = "PARALLAX_OBSERVER_HISTORY_AGE",
+        value_parser = humantime::parse_duration
+    )]
+    #[serde(serialize_with = "age_text", skip_serializing_if = "Option::is_none")]
+    pub history_age: Option<std::time::Duration>,
+
+    /// Memory that all SQL queries together may take
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "PARALLAX_OBSERVER_SQL_MEMORY",
+        default_value = "512MiB"
+    )]
+    #[serde(serialize_with = "text")]
+    pub sql_memory: ByteSize,
+
+    /// Rows that the answer to an SQL query may have
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        env = "PARALLAX_OBSERVER_SQL_ROWS",
+        default_value_t = 10_000_000
+    )]
+    pub sql_rows: u64,
+
+    /// Time that an SQL query may take
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "PARALLAX_OBSERVER_SQL_TIME",
+        default_value = "60s",
+        value_parser = humantime::parse_duration
+    )]
+    #[serde(serialize_with = "duration_text")]
+    pub sql_time: std::time::Duration,
+
+    /// SQL queries that may run at once
+    #[arg(long, value_name = "NUMBER", env = "PARALLAX_OBSERVER_SQL_QUERIES", default_value_t = 4,
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    pub sql_queries: usize,
+
     /// Replay this file in place of the kernel: pcap, pcapng, or flows as JSON lines
     #[arg(long, value_name = "FILE", env = "PARALLAX_OBSERVER_REPLAY")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -183,6 +243,14 @@ fn text<S: serde::Serializer>(value: &ByteSize, serializer: S) -> Result<S::Ok, 
     serializer.collect_str(&value.display().iec())
 }
 
+fn duration_text<S: serde::Serializer>(value: &std::time::Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_duration(*value))
+}
+
+fn age_text<S: serde::Serializer>(value: &Option<std::time::Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&humantime::format_duration(value.unwrap_or_default()))
+}
+
 fn filter_text<S: serde::Serializer>(value: &CaptureFilter, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
@@ -193,6 +261,20 @@ fn silence_text<S: serde::Serializer>(value: &SilenceWait, serializer: S) -> Res
 
 fn texts<S: serde::Serializer>(values: &[Listen], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(values.iter().map(ToString::to_string))
+}
+
+impl Settings {
+    /// How much SQL queries may take.
+    #[must_use]
+    pub fn sql_limits(&self) -> sql::limits::Limits {
+        sql::limits::Limits {
+            memory_bytes: usize::try_from(self.sql_memory.as_u64()).unwrap_or(usize::MAX),
+            rows: self.sql_rows,
+            time: self.sql_time,
+            queries: self.sql_queries,
+            ..sql::limits::Limits::default()
+        }
+    }
 }
 
 /// Version with commit.

@@ -12,6 +12,7 @@ use crate::attach::{Attacher, Hook};
 use crate::btf::Btf;
 use crate::capture::Capture;
 use crate::config::{Settings, version};
+use crate::history::{History, Run};
 use crate::interface::{Interfaces, Selection};
 use crate::kernel_names::{NoKernel, RunningKernel};
 use crate::log::FlowLog;
@@ -61,8 +62,25 @@ pub async fn run(settings: Settings) -> Result<()> {
         netns_cookie,
         silence,
     };
+    let history = match &settings.history {
+        Some(place) => {
+            let run = Run {
+                node: name.clone(),
+                version: version().to_owned(),
+                retention: ::history::writer::Retention {
+                    bytes: Some(settings.history_size.as_u64()),
+                    age: settings.history_age,
+                },
+            };
+            Some(History::start(place, run, Arc::clone(&log)).await?)
+        }
+        None => None,
+    };
+    let progress = history.as_ref().map(History::progress);
     let node = |mode, counters| {
         Arc::new(NodeState {
+            history: progress.clone(),
+            sql: settings.sql_limits(),
             name: name.clone(),
             version: format!("parallax {}", version()),
             mode,
@@ -99,9 +117,13 @@ pub async fn run(settings: Settings) -> Result<()> {
             }
         });
         tracing::info!(addresses = ?servers.addresses(), "serving a replay");
-        return Ok(servers
+        let served = servers
             .run(node(format!("replay {}", path.display()), counters), shutdown)
-            .await?);
+            .await;
+        if let Some(history) = history {
+            history.stop().await;
+        }
+        return Ok(served?);
     }
 
     let missing = requirements::missing();
@@ -173,6 +195,9 @@ pub async fn run(settings: Settings) -> Result<()> {
     let _ = following.await;
     drop(probes);
     capture.stop();
+    if let Some(history) = history {
+        history.stop().await;
+    }
     tracing::info!("ended");
     Ok(served?)
 }

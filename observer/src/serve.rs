@@ -4,6 +4,7 @@
 //! a client that doesn't read costs nothing and stops nobody else; what leaves the log meanwhile it is told as a
 //! `LostEvent`. Clients that ask for the same thing get the same bytes.
 
+mod flight_sql;
 mod flows;
 mod frames;
 mod get_flows;
@@ -17,17 +18,24 @@ mod shared_rows;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow_flight::flight_service_server::FlightServiceServer;
 use flow::api::FILE_DESCRIPTOR_SET;
 use flow::api::peer::peer_server::PeerServer;
 use parking_lot::RwLock;
+use sql::engine::{Engine, Sources};
+use sql::error::SqlError;
+use sql::limits::Limits;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic::service::Routes;
 use tonic::transport::Server;
 
 use crate::capture::CaptureCounters;
+use crate::history::Progress;
 use crate::interface::Interfaces;
+use crate::live_flows::NodeFlows;
 use crate::log::FlowLog;
+use flight_sql::FlightSqlServer;
 use get_flows::ObserverFront;
 use listen::{Accepted, Listener};
 
@@ -47,6 +55,12 @@ pub enum ServeError {
     /// The descriptors of the API can't be read.
     #[error("cannot offer reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// Queries can't be answered.
+    #[error("cannot set up SQL: {0}")]
+    Sql(#[from] SqlError),
+    /// The system has no threads.
+    #[error("cannot start the threads of queries: {0}")]
+    Threads(std::io::Error),
     /// A server ended.
     #[error("cannot go on serving: {0}")]
     Transport(#[from] tonic::transport::Error),
@@ -71,6 +85,10 @@ pub struct NodeState {
     pub interfaces: Arc<Interfaces>,
     /// Which packets are captured, as the user has said it.
     pub capture_filter: String,
+    /// How far the history is, where there is one.
+    pub history: Option<Arc<Progress>>,
+    /// How much queries may take.
+    pub sql: Limits,
 }
 
 /// A server that has its addresses and can start.
@@ -110,12 +128,21 @@ impl ObserverServers {
             .await;
         let reflection =
             || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET);
+        let engine = Engine::new(
+            Sources {
+                live: Some(Arc::new(NodeFlows(Arc::clone(&node)))),
+                history: node.history.as_ref().map(|history| history.store().clone()),
+            },
+            node.sql,
+        )?;
+        let flight = FlightSqlServer::new(Arc::new(engine)).map_err(ServeError::Threads)?;
         let mut routes = Routes::builder();
         routes
             .add_service(health_service)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
             .add_service(ObserverFront::new(Arc::clone(&node), address.clone(), shutdown.clone()))
+            .add_service(FlightServiceServer::new(flight))
             .add_service(PeerServer::new(PeerService::new(node, address, shutdown.clone())));
         let routes = routes.routes();
 

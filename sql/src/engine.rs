@@ -285,7 +285,7 @@ impl Engine {
         let flows = self.logged(Kind::Flows, table_schema(), live, Some(Arc::clone(collector)));
         session.register_table("flows", flows.clone())?;
         let live = match &snapshot {
-            Some(snapshot) => Live::Lost(lost_batch(&snapshot.lost)?),
+            Some(snapshot) => Live::Lost(lost_batch(&snapshot.lost)?, Arc::clone(snapshot)),
             None => Live::None,
         };
         session.register_table("lost", self.logged(Kind::Lost, lost_schema(), live, None))?;

@@ -104,6 +104,12 @@ impl SqlError {
         }
     }
 
+    /// What is behind an error in the stream of an answer.
+    #[must_use]
+    pub fn of_stream(error: DataFusionError, limits: &Limits) -> Self {
+        Self::of_query(error, "", limits)
+    }
+
     /// What is behind an error of the engine. `query` is its text, so that a name can be found in it.
     pub(crate) fn of_query(error: DataFusionError, query: &str, limits: &Limits) -> Self {
         let location = error
@@ -114,6 +120,12 @@ impl SqlError {
             DataFusionError::External(inner) => match inner.downcast_ref::<Self>() {
                 Some(Self::Time { limit }) => return Self::Time { limit: *limit },
                 Some(Self::Rows { limit }) => return Self::Rows { limit: *limit },
+                Some(Self::Memory { limit }) => return Self::Memory { limit: *limit },
+                Some(Self::Run { message }) => {
+                    return Self::Run {
+                        message: message.clone(),
+                    };
+                }
                 _ => {
                     return Self::Run {
                         message: one_line(&inner.to_string()),

@@ -28,6 +28,7 @@ pub mod error;
 pub mod examples;
 pub mod functions;
 pub mod limits;
+pub use datafusion::scalar;
 pub mod live;
 mod live_partition;
 mod logged_table;

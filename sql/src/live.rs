@@ -22,6 +22,8 @@ pub struct LiveSnapshot {
     pub persisted_until: u64,
     /// Batches that have rows from that number on, oldest first; the first one may start before it.
     pub batches: Vec<Arc<FlowBatch>>,
+    /// Losses with a smaller number are in files; 0 without a history.
+    pub losses_persisted_until: u64,
     /// Losses that are not in files.
     pub lost: Vec<LostInterval>,
 }

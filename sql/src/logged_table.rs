@@ -49,7 +49,7 @@ pub(crate) enum Live {
     /// Flows of a running observer.
     Flows(Arc<LiveSnapshot>),
     /// Losses of a running observer.
-    Lost(RecordBatch),
+    Lost(RecordBatch, Arc<LiveSnapshot>),
 }
 
 /// A table of flows or of losses.
@@ -80,7 +80,7 @@ impl LoggedTable {
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let snapshot = match &self.live {
             Live::None => return Ok(None),
-            Live::Lost(batch) => {
+            Live::Lost(batch, _) => {
                 let source = MemorySourceConfig::try_new(
                     &[vec![batch.clone()]],
                     Arc::clone(&self.schema),
@@ -266,7 +266,8 @@ impl LoggedTable {
     fn live_log(&self) -> Option<(u64, u64)> {
         match &self.live {
             Live::Flows(snapshot) => Some((snapshot.session.log_id, snapshot.persisted_until)),
-            Live::Lost(_) | Live::None => None,
+            Live::Lost(_, snapshot) => Some((snapshot.session.log_id, snapshot.losses_persisted_until)),
+            Live::None => None,
         }
     }
 }
@@ -310,7 +311,7 @@ impl TableProvider for LoggedTable {
             for file in files {
                 match (self.live_log(), file.extension::<history::layout::FileName>()) {
                     (Some((log_id, until)), Some(name)) if name.log_id == log_id => {
-                        if name.end_sequence <= until {
+                        if name.end_sequence <= until || (self.kind == Kind::Lost && name.first_sequence < until) {
                             whole.push(file);
                         } else if name.first_sequence < until {
                             straddling.push(file);

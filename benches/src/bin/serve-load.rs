@@ -100,6 +100,8 @@ impl Served {
             counters: Arc::default(),
             interfaces: Arc::default(),
             capture_filter: String::new(),
+            history: None,
+            sql: sql::limits::Limits::default(),
         });
         Ok(Self {
             log,

@@ -16,6 +16,8 @@ pub enum Stage {
     Undecodable,
     /// Another observer has lost them, and the replayed file tells.
     Elsewhere,
+    /// Rows left the log before the history could be written.
+    History,
     /// A client was too slow, and rows left the log before they were sent.
     Client,
 }
@@ -29,6 +31,7 @@ impl Stage {
             Self::KernelBusy => "busy program",
             Self::Undecodable => "undecodable",
             Self::Elsewhere => "another observer",
+            Self::History => "history",
             Self::Client => "slow clients",
         }
     }
@@ -111,8 +114,9 @@ impl Losses {
         }
         let mut inner = self.0.lock();
         *inner.sums.entry((loss.stage, loss.source, loss.cpu)).or_default() += loss.count;
-        // What a slow client missed concerns only that client, which is told by its own stream.
-        if loss.stage == Stage::Client {
+        // What a slow client missed concerns only that client, which is told by its own stream; and what the history missed
+        // was not lost to those who read the log.
+        if matches!(loss.stage, Stage::Client | Stage::History) {
             return;
         }
         inner.recent.push_back(loss);

@@ -214,7 +214,7 @@ impl FlowAnswer {
             let source = match loss.stage {
                 Stage::KernelRing | Stage::KernelBusy => LostEventSource::PerfEventRingBuffer,
                 Stage::Undecodable => LostEventSource::ObserverEventsQueue,
-                Stage::Client | Stage::Elsewhere => LostEventSource::HubbleRingBuffer,
+                Stage::Client | Stage::History | Stage::Elsewhere => LostEventSource::HubbleRingBuffer,
             };
             let (from, to) = loss.time_range;
             if self.losses_since_ns.is_none_or(|since| since <= to)

@@ -104,6 +104,7 @@ impl ObserverService {
             filtered: counters.filtered,
             requests_unwatched: counters.requests_unwatched,
             requests_undecided: counters.requests_undecided,
+            history: self.node.history.as_ref().map(|progress| progress.status()),
         }
     }
 }

@@ -50,6 +50,8 @@ impl TestNode {
             counters: Arc::default(),
             interfaces: Arc::default(),
             capture_filter: "tcp port 443".into(),
+            history: None,
+            sql: sql::limits::Limits::default(),
         });
         let server = tokio::spawn(async move { servers.run(state, shutdown).await.unwrap() });
         Self {

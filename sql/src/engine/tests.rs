@@ -72,6 +72,7 @@ fn running(batches: Vec<FlowBatch>, persisted_until: u64, lost: Vec<LostInterval
                 lost: 0,
             },
             persisted_until,
+            losses_persisted_until: 0,
             batches: batches.into_iter().map(Arc::new).collect(),
             lost,
         })))),

@@ -1,0 +1,126 @@
+//! Flows as a Parquet file, and back.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_ord::sort::sort_to_indices;
+use arrow_schema::{DataType, SchemaRef};
+use arrow_select::take::take_record_batch;
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::schema::types::ColumnPath;
+
+use crate::error::HistoryError;
+use crate::store::FORMAT;
+
+/// Rows of a row group: what statistics and bloom filters speak of.
+pub const ROW_GROUP_ROWS: usize = 1 << 20;
+/// Rows of a page at most: what the page index speaks of.
+const PAGE_ROWS: usize = 20_000;
+/// Higher levels take several times the time for a few percent.
+const ZSTD_LEVEL: i32 = 3;
+
+/// Numbers that hardly repeat: a dictionary of them would be as large as they are. Those that grow are written as
+/// differences.
+const GROWING: [&str; 2] = ["time", "sequence"];
+const RANDOM: [&str; 3] = ["tcp_sequence", "tcp_acknowledgment", "waited_ns"];
+
+/// How a file with these columns is written.
+fn properties(schema: &SchemaRef) -> Result<WriterProperties, HistoryError> {
+    let mut properties = WriterProperties::builder()
+        .set_writer_version(WriterVersion::PARQUET_2_0)
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_created_by(concat!("parallax ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_key_value_metadata(Some(vec![KeyValue::new(
+            "parallax.format".to_owned(),
+            FORMAT.to_string(),
+        )]));
+    for field in schema.fields() {
+        let column = ColumnPath::from(field.name().as_str());
+        let name = field.name().as_str();
+        if GROWING.contains(&name) {
+            properties = properties
+                .set_column_dictionary_enabled(column.clone(), false)
+                .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+        } else if RANDOM.contains(&name) {
+            properties = properties.set_column_dictionary_enabled(column, false);
+        } else if *field.data_type() == DataType::Binary {
+            properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
+        }
+    }
+    Ok(properties.build())
+}
+
+/// Writes a file in memory, batch by batch.
+pub struct FileWriter {
+    inner: ArrowWriter<Vec<u8>>,
+    rows: u64,
+}
+
+impl FileWriter {
+    /// A file with these columns.
+    ///
+    /// # Errors
+    /// If Parquet has no form for one of them.
+    pub fn new(schema: &SchemaRef) -> Result<Self, HistoryError> {
+        let properties = properties(schema)?;
+        Ok(Self {
+            inner: ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties))?,
+            rows: 0,
+        })
+    }
+
+    /// Appends rows.
+    ///
+    /// # Errors
+    /// If they don't have the columns of the file.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), HistoryError> {
+        self.rows += batch.num_rows() as u64;
+        Ok(self.inner.write(batch)?)
+    }
+
+    /// Rows so far.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// The whole file.
+    ///
+    /// # Errors
+    /// If it can't be completed.
+    pub fn finish(self) -> Result<Bytes, HistoryError> {
+        Ok(self.inner.into_inner()?.into())
+    }
+}
+
+/// The batches of a file in memory.
+///
+/// # Errors
+/// If it isn't Parquet.
+pub fn read(
+    file: Bytes,
+    batch_rows: usize,
+) -> Result<impl Iterator<Item = Result<RecordBatch, HistoryError>>, HistoryError> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)?
+        .with_batch_size(batch_rows)
+        .build()?;
+    Ok(reader.map(|batch| Ok(batch?)))
+}
+
+/// Rows in the order of the column named.
+///
+/// # Errors
+/// If there is no such column.
+pub fn sorted(batch: &RecordBatch, by: &str) -> Result<RecordBatch, HistoryError> {
+    let times = batch.column(batch.schema_ref().index_of(by)?);
+    let order = sort_to_indices(times, None, None)?;
+    Ok(take_record_batch(batch, &order)?)
+}

@@ -1,0 +1,399 @@
+//! SQL over the network: Arrow Flight SQL, on the same ports as the gRPC API.
+//!
+//! A query runs on threads of its own, so that serving and capture go on beside it, and ends when its client lets go of
+//! the stream. Nothing about it is kept between the calls of a client but prepared statements.
+
+mod catalog;
+mod prepared;
+mod running;
+mod status;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_flight::encode::FlightDataEncoderBuilder;
+use arrow_flight::flight_service_server::FlightService;
+use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
+use arrow_flight::sql::{
+    ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult,
+    Any, CommandGetCatalogs, CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys,
+    CommandGetImportedKeys, CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables,
+    CommandGetXdbcTypeInfo, CommandPreparedStatementQuery, CommandStatementQuery, DoPutPreparedStatementResult,
+    ProstMessageExt as _, SqlInfo, TicketStatementQuery,
+};
+use arrow_flight::{
+    Action, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage, SchemaAsIpc,
+    Ticket,
+};
+use arrow_ipc::writer::IpcWriteOptions;
+use arrow_schema::{Schema, SchemaRef};
+use bytes::Bytes;
+use futures::{Stream, TryStreamExt as _};
+use prost::Message as _;
+use sql::engine::Engine;
+use tonic::{Request, Response, Status, Streaming};
+
+use prepared::{PreparedStatement, PreparedStatements};
+use running::Queries;
+use status::{of_error, of_flight};
+
+/// The name of the catalog that everything is in.
+pub(super) const CATALOG: &str = "parallax";
+/// The name of its only schema.
+pub(super) const SCHEMA: &str = "public";
+
+type FlightStream = <FlightSqlServer as FlightService>::DoGetStream;
+
+/// Answers SQL over the network.
+#[derive(Clone)]
+pub(super) struct FlightSqlServer {
+    engine: Arc<Engine>,
+    queries: Arc<Queries>,
+    prepared: Arc<PreparedStatements>,
+}
+
+impl FlightSqlServer {
+    /// A server over an engine.
+    ///
+    /// # Errors
+    /// If the system has no threads for queries.
+    pub(super) fn new(engine: Arc<Engine>) -> std::io::Result<Self> {
+        Ok(Self {
+            queries: Arc::new(Queries::new(engine.limits().threads)?),
+            engine,
+            prepared: Arc::default(),
+        })
+    }
+
+    /// What a client needs to fetch an answer.
+    fn info(
+        &self,
+        schema: &Schema,
+        command: &Any,
+        descriptor: FlightDescriptor,
+    ) -> Result<Response<FlightInfo>, Status> {
+        let ticket = Ticket::new(command.encode_to_vec());
+        let info = FlightInfo::new()
+            .try_with_schema(schema)
+            .map_err(|error| Status::internal(format!("cannot encode a schema: {error}")))?
+            .with_endpoint(FlightEndpoint::new().with_ticket(ticket))
+            .with_descriptor(descriptor);
+        Ok(Response::new(info))
+    }
+
+    /// Runs a query; its rows go out as they come.
+    async fn run(&self, statement: PreparedStatement) -> Result<Response<FlightStream>, Status> {
+        let (schema, rows) = self
+            .queries
+            .start(Arc::clone(&self.engine), statement.sql, statement.parameters)
+            .await?;
+        Ok(Response::new(encode(schema, rows)))
+    }
+}
+
+fn encode(schema: SchemaRef, rows: impl Stream<Item = Result<RecordBatch, Status>> + Send + 'static) -> FlightStream {
+    let rows = rows.map_err(|status| arrow_flight::error::FlightError::Tonic(Box::new(status)));
+    Box::pin(
+        FlightDataEncoderBuilder::new()
+            .with_schema(schema)
+            .build(rows)
+            .map_err(of_flight),
+    )
+}
+
+fn one(batch: RecordBatch) -> Response<FlightStream> {
+    Response::new(encode(batch.schema(), futures::stream::iter([Ok(batch)])))
+}
+
+fn schema_message(schema: &Schema) -> Result<Bytes, Status> {
+    let message: IpcMessage = SchemaAsIpc::new(schema, &IpcWriteOptions::default())
+        .try_into()
+        .map_err(|error| Status::internal(format!("cannot encode a schema: {error}")))?;
+    Ok(message.0)
+}
+
+#[tonic::async_trait]
+impl FlightSqlService for FlightSqlServer {
+    type FlightService = Self;
+
+    async fn do_handshake(
+        &self,
+        _: Request<Streaming<HandshakeRequest>>,
+    ) -> Result<Response<Pin<Box<dyn Stream<Item = Result<HandshakeResponse, Status>> + Send>>>, Status> {
+        // Who may ask is decided where connections are accepted; drivers that greet first are answered.
+        let answer = HandshakeResponse {
+            protocol_version: 0,
+            payload: Bytes::new(),
+        };
+        Ok(Response::new(Box::pin(futures::stream::iter([Ok(answer)]))))
+    }
+
+    async fn get_flight_info_statement(
+        &self,
+        query: CommandStatementQuery,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        let described = self
+            .engine
+            .describe(&query.query)
+            .await
+            .map_err(|error| of_error(&error))?;
+        let ticket = TicketStatementQuery {
+            statement_handle: query.query.into(),
+        };
+        self.info(&described.schema, &ticket.as_any(), request.into_inner())
+    }
+
+    async fn do_get_statement(
+        &self,
+        ticket: TicketStatementQuery,
+        _: Request<Ticket>,
+    ) -> Result<Response<FlightStream>, Status> {
+        let sql = String::from_utf8(ticket.statement_handle.to_vec())
+            .map_err(|_| Status::invalid_argument("the ticket is not one of this server: it is not text"))?;
+        self.run(PreparedStatement {
+            sql,
+            parameters: Vec::new(),
+        })
+        .await
+    }
+
+    async fn do_action_create_prepared_statement(
+        &self,
+        query: ActionCreatePreparedStatementRequest,
+        _: Request<Action>,
+    ) -> Result<ActionCreatePreparedStatementResult, Status> {
+        let described = self
+            .engine
+            .describe(&query.query)
+            .await
+            .map_err(|error| of_error(&error))?;
+        Ok(ActionCreatePreparedStatementResult {
+            prepared_statement_handle: self.prepared.add(query.query),
+            dataset_schema: schema_message(&described.schema)?,
+            parameter_schema: schema_message(&prepared::schema_of(&described.parameters))?,
+        })
+    }
+
+    async fn do_action_close_prepared_statement(
+        &self,
+        query: ActionClosePreparedStatementRequest,
+        _: Request<Action>,
+    ) -> Result<(), Status> {
+        self.prepared.remove(&query.prepared_statement_handle);
+        Ok(())
+    }
+
+    async fn do_put_prepared_statement_query(
+        &self,
+        query: CommandPreparedStatementQuery,
+        request: Request<PeekableFlightDataStream>,
+    ) -> Result<DoPutPreparedStatementResult, Status> {
+        let parameters = prepared::read_parameters(request.into_inner()).await?;
+        self.prepared.bind(&query.prepared_statement_handle, parameters)?;
+        Ok(DoPutPreparedStatementResult {
+            prepared_statement_handle: Some(query.prepared_statement_handle),
+        })
+    }
+
+    async fn get_flight_info_prepared_statement(
+        &self,
+        query: CommandPreparedStatementQuery,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        let statement = self.prepared.get(&query.prepared_statement_handle)?;
+        let described = self
+            .engine
+            .describe(&statement.sql)
+            .await
+            .map_err(|error| of_error(&error))?;
+        self.info(&described.schema, &query.as_any(), request.into_inner())
+    }
+
+    async fn do_get_prepared_statement(
+        &self,
+        query: CommandPreparedStatementQuery,
+        _: Request<Ticket>,
+    ) -> Result<Response<FlightStream>, Status> {
+        self.run(self.prepared.get(&query.prepared_statement_handle)?).await
+    }
+
+    async fn get_flight_info_catalogs(
+        &self,
+        query: CommandGetCatalogs,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        self.info(
+            &catalog::catalogs(query)?.schema(),
+            &query.as_any(),
+            request.into_inner(),
+        )
+    }
+
+    async fn do_get_catalogs(
+        &self,
+        query: CommandGetCatalogs,
+        _: Request<Ticket>,
+    ) -> Result<Response<FlightStream>, Status> {
+        Ok(one(catalog::catalogs(query)?))
+    }
+
+    async fn get_flight_info_schemas(
+        &self,
+        query: CommandGetDbSchemas,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        let command = query.as_any();
+        self.info(&catalog::schemas(query)?.schema(), &command, request.into_inner())
+    }
+
+    async fn do_get_schemas(
+        &self,
+        query: CommandGetDbSchemas,
+        _: Request<Ticket>,
+    ) -> Result<Response<FlightStream>, Status> {
+        Ok(one(catalog::schemas(query)?))
+    }
+
+    async fn get_flight_info_tables(
+        &self,
+        query: CommandGetTables,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        let command = query.as_any();
+        self.info(&query.into_builder().schema(), &command, request.into_inner())
+    }
+
+    async fn do_get_tables(
+        &self,
+        query: CommandGetTables,
+        _: Request<Ticket>,
+    ) -> Result<Response<FlightStream>, Status> {
+        let tables = self.engine.tables().await.map_err(|error| of_error(&error))?;
+        Ok(one(catalog::tables(query, &tables)?))
+    }
+
+    async fn get_flight_info_table_types(
+        &self,
+        query: CommandGetTableTypes,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        self.info(
+            &catalog::table_types(query)?.schema(),
+            &query.as_any(),
+            request.into_inner(),
+        )
+    }
+
+    async fn do_get_table_types(
+        &self,
+        query: CommandGetTableTypes,
+        _: Request<Ticket>,
+    ) -> Result<Response<FlightStream>, Status> {
+        Ok(one(catalog::table_types(query)?))
+    }
+
+    async fn get_flight_info_sql_info(
+        &self,
+        query: CommandGetSqlInfo,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        let command = query.as_any();
+        self.info(&catalog::sql_info(query)?.schema(), &command, request.into_inner())
+    }
+
+    async fn do_get_sql_info(
+        &self,
+        query: CommandGetSqlInfo,
+        _: Request<Ticket>,
+    ) -> Result<Response<FlightStream>, Status> {
+        Ok(one(catalog::sql_info(query)?))
+    }
+
+    async fn get_flight_info_xdbc_type_info(
+        &self,
+        query: CommandGetXdbcTypeInfo,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        self.info(
+            &catalog::type_info(query)?.schema(),
+            &query.as_any(),
+            request.into_inner(),
+        )
+    }
+
+    async fn do_get_xdbc_type_info(
+        &self,
+        query: CommandGetXdbcTypeInfo,
+        _: Request<Ticket>,
+    ) -> Result<Response<FlightStream>, Status> {
+        Ok(one(catalog::type_info(query)?))
+    }
+
+    async fn get_flight_info_primary_keys(
+        &self,
+        query: CommandGetPrimaryKeys,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        self.info(&catalog::primary_keys().schema(), &query.as_any(), request.into_inner())
+    }
+
+    async fn do_get_primary_keys(
+        &self,
+        _: CommandGetPrimaryKeys,
+        _: Request<Ticket>,
+    ) -> Result<Response<FlightStream>, Status> {
+        Ok(one(catalog::primary_keys()))
+    }
+
+    async fn get_flight_info_exported_keys(
+        &self,
+        query: CommandGetExportedKeys,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        self.info(&catalog::foreign_keys().schema(), &query.as_any(), request.into_inner())
+    }
+
+    async fn do_get_exported_keys(
+        &self,
+        _: CommandGetExportedKeys,
+        _: Request<Ticket>,
+    ) -> Result<Response<FlightStream>, Status> {
+        Ok(one(catalog::foreign_keys()))
+    }
+
+    async fn get_flight_info_imported_keys(
+        &self,
+        query: CommandGetImportedKeys,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        self.info(&catalog::foreign_keys().schema(), &query.as_any(), request.into_inner())
+    }
+
+    async fn do_get_imported_keys(
+        &self,
+        _: CommandGetImportedKeys,
+        _: Request<Ticket>,
+    ) -> Result<Response<FlightStream>, Status> {
+        Ok(one(catalog::foreign_keys()))
+    }
+
+    async fn get_flight_info_cross_reference(
+        &self,
+        query: CommandGetCrossReference,
+        request: Request<FlightDescriptor>,
+    ) -> Result<Response<FlightInfo>, Status> {
+        self.info(&catalog::foreign_keys().schema(), &query.as_any(), request.into_inner())
+    }
+
+    async fn do_get_cross_reference(
+        &self,
+        _: CommandGetCrossReference,
+        _: Request<Ticket>,
+    ) -> Result<Response<FlightStream>, Status> {
+        Ok(one(catalog::foreign_keys()))
+    }
+
+    async fn register_sql_info(&self, _: i32, _: &SqlInfo) {}
+}

@@ -1,0 +1,101 @@
+//! Queries that run, on threads of their own.
+
+use std::io;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use futures::{Stream, StreamExt as _};
+use sql::engine::Engine;
+use sql::error::SqlError;
+use sql::scalar::ScalarValue;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tonic::Status;
+
+use super::status::of_error;
+
+/// Batches that wait for the client to take them.
+const WAITING: usize = 2;
+
+/// The threads of queries.
+pub(super) struct Queries(Option<Runtime>);
+
+impl Drop for Queries {
+    fn drop(&mut self) {
+        // It may be dropped where nobody may wait for threads.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Queries {
+    /// So many threads.
+    pub(super) fn new(threads: usize) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads.max(1))
+            .thread_name("sql")
+            .enable_all()
+            .build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    /// Starts a query. It ends with the stream that is returned: by its last row, or because the stream is dropped.
+    pub(super) async fn start(
+        &self,
+        engine: Arc<Engine>,
+        sql: String,
+        parameters: Vec<ScalarValue>,
+    ) -> Result<
+        (
+            SchemaRef,
+            impl Stream<Item = Result<RecordBatch, Status>> + Send + use<>,
+        ),
+        Status,
+    > {
+        let runtime = self
+            .0
+            .as_ref()
+            .expect("invariant: the threads are there until it is dropped");
+        let (begun, begins) = oneshot::channel();
+        let (sender, receiver) = mpsc::channel(WAITING);
+        // A set of tasks ends its tasks when it is dropped.
+        let mut task = JoinSet::new();
+        let query = async move {
+            let started = std::time::Instant::now();
+            let mut answer = match engine.query(&sql, parameters).await {
+                Ok(answer) => answer,
+                Err(error) => {
+                    tracing::debug!(sql, "a query failed: {error}");
+                    // Nobody waits for it if the client is gone.
+                    let _ = begun.send(Err(of_error(&error)));
+                    return;
+                }
+            };
+            if begun.send(Ok(answer.schema)).is_err() {
+                return;
+            }
+            let mut rows = 0;
+            while let Some(batch) = answer.stream.next().await {
+                let batch = batch.map_err(|error| of_error(&SqlError::of_stream(error, &engine.limits())));
+                rows += batch.as_ref().map_or(0, RecordBatch::num_rows);
+                let failed = batch.is_err();
+                if sender.send(batch).await.is_err() || failed {
+                    break;
+                }
+            }
+            tracing::debug!(sql, rows, took = ?started.elapsed(), "answered a query");
+        };
+        task.spawn_on(query, runtime.handle());
+        let schema = begins
+            .await
+            .map_err(|_| Status::internal("the query ended before it began; the observer's log says why"))??;
+        let rows = futures::stream::unfold((receiver, task), |(mut receiver, task)| async {
+            let batch = receiver.recv().await?;
+            Some((batch, (receiver, task)))
+        });
+        Ok((schema, rows))
+    }
+}
