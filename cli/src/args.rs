@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 
 use crate::settings::Settings;
-use crate::{config, demo, list, observe, status, version, watch};
+use crate::{config, demo, list, observe, sql, status, version, watch};
 
 /// Shows what the network does with your packets, and why it dropped them.
 #[derive(Parser)]
@@ -18,6 +18,7 @@ use crate::{config, demo, list, observe, status, version, watch};
   parallax observe --follow                 every flow as it comes
   parallax observe --verdict DROPPED        the newest drops, with the kernel's reasons
   parallax observe --to-port 443 --since 5m
+  parallax sql \"SELECT drop_reason, count(*) FROM drops GROUP BY 1\"
   parallax status"
 )]
 pub(crate) struct Args {
@@ -40,6 +41,8 @@ pub(crate) struct Args {
 enum Command {
     /// Show flows: those that a server has, those that come, or those in a file
     Observe(Box<observe::ObserveArgs>),
+    /// Ask questions in SQL: about live flows and history, at a server or in files
+    Sql(sql::SqlArgs),
     /// Show real traffic and real drops in a playground that is built for it and taken away again
     Demo(demo::DemoArgs),
     /// Show how a server is: its flows, its losses, its nodes
@@ -90,6 +93,7 @@ impl Args {
                 Ok(std::io::Write::write_all(&mut std::io::stdout(), &script)?)
             }
             Command::Observe(args) => until_interrupted(args.run(settings(file?.unwrap_or_default()), self.debug)),
+            Command::Sql(args) => block_on(args.run(settings(file?.unwrap_or_default()))),
             Command::Demo(args) => block_on(args.run()),
             Command::Status(args) => until_interrupted(args.run(settings(file?.unwrap_or_default()))),
             Command::List(command) => until_interrupted(command.run(settings(file?.unwrap_or_default()))),

@@ -9,6 +9,7 @@ mod demo;
 mod list;
 mod observe;
 mod settings;
+mod sql;
 mod status;
 mod usage;
 mod version;

@@ -1,0 +1,115 @@
+//! `parallax sql`: questions about flows, to a server or to files.
+
+mod caret;
+mod footer;
+mod output;
+mod shell;
+mod source;
+mod statements;
+mod table;
+
+use std::io::{IsTerminal as _, Read as _};
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, ValueHint};
+
+use crate::settings::Settings;
+use crate::usage::UsageError;
+use output::{Format, Output};
+use source::Source;
+
+#[derive(Args)]
+#[command(after_help = "Examples:
+  parallax sql \"SELECT drop_reason, count(*) FROM drops GROUP BY 1 ORDER BY 2 DESC\"
+  parallax sql                                  a shell: \\d lists tables, \\? explains the rest
+  parallax sql --from /var/lib/parallax \"SELECT * FROM connections WHERE state = 'refused'\"
+  parallax sql -o csv -f questions.sql > answers.csv
+  parallax sql --examples                       a dozen useful questions")]
+pub(crate) struct SqlArgs {
+    /// The query; a shell if there is none
+    query: Option<String>,
+
+    /// Read queries from this file; - is standard input
+    #[arg(short, long, value_name = "FILE", conflicts_with = "query", value_hint = ValueHint::FilePath)]
+    file: Option<PathBuf>,
+
+    /// Ask these files, without any server: a folder, or a URL such as s3://bucket/path
+    #[arg(long, value_name = "PLACE", value_hint = ValueHint::DirPath)]
+    from: Option<String>,
+
+    /// Form of answers [default: table]
+    #[arg(short, long, value_name = "FORM")]
+    output: Option<Format>,
+
+    /// Print useful questions, and end
+    #[arg(long)]
+    examples: bool,
+}
+
+impl SqlArgs {
+    /// Asks, and prints the answers.
+    ///
+    /// # Errors
+    /// What is wrong with a query, or with its source.
+    pub(crate) async fn run(self, settings: Settings) -> Result<()> {
+        if self.examples {
+            print!("{}", examples());
+            return Ok(());
+        }
+        let text = match (&self.query, &self.file) {
+            (Some(query), _) => Some(query.clone()),
+            (None, Some(path)) if path.as_os_str() == "-" => Some(standard_input()?),
+            (None, Some(path)) => {
+                let text = std::fs::read_to_string(path);
+                Some(text.with_context(|| format!("cannot read {}", path.display()))?)
+            }
+            (None, None) if std::io::stdin().is_terminal() => None,
+            (None, None) => Some(standard_input()?),
+        };
+        let mut source = Source::open(self.from.as_deref(), &settings).await?;
+        let output = Output::new(self.output.unwrap_or(Format::Table));
+        let Some(text) = text else {
+            return shell::run(source, output).await;
+        };
+        let statements = statements::split(&text);
+        if statements.is_empty() {
+            return Err(UsageError("there is no query; give one, or --examples for some".to_owned()).into());
+        }
+        if statements.len() > 1 && output.is_one_file() {
+            return Err(UsageError("a Parquet or Arrow file takes the answer to one query".to_owned()).into());
+        }
+        for statement in statements {
+            answer(&mut source, &output, &statement).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Asks one question and prints the answer. Ctrl-C ends it, at the server too.
+async fn answer(source: &mut Source, output: &Output, statement: &str) -> Result<()> {
+    tokio::select! {
+        done = output.answer(source, statement) => done,
+        _ = tokio::signal::ctrl_c() => anyhow::bail!("cancelled"),
+    }
+}
+
+fn standard_input() -> Result<String> {
+    let mut text = String::new();
+    std::io::stdin()
+        .read_to_string(&mut text)
+        .context("cannot read queries from standard input")?;
+    Ok(text)
+}
+
+fn examples() -> String {
+    let mut text = String::new();
+    for example in ::sql::examples::ALL {
+        text.push_str(&format!("-- {}\n", example.title));
+        for line in textwrap::wrap(example.explanation, 100) {
+            text.push_str(&format!("-- {line}\n"));
+        }
+        text.push_str(&format!("{};\n\n", example.sql.trim().trim_end_matches(';')));
+    }
+    text
+}

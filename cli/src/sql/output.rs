@@ -1,0 +1,174 @@
+//! Forms of answers.
+
+use std::cell::Cell;
+use std::io::{self, BufWriter, IsTerminal as _, Write};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use arrow_array::RecordBatch;
+use clap::ValueEnum;
+use futures::TryStreamExt as _;
+use indicatif::{ProgressBar, ProgressDrawTarget};
+use parquet::arrow::ArrowWriter;
+
+use super::footer::{covered, footer};
+use super::source::{Rows, Source};
+use super::table;
+
+/// After so long a terminal shows that something is going on.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Forms of answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns
+    Table,
+    /// A block for each row
+    Expanded,
+    /// Comma-separated values with a header
+    Csv,
+    /// One JSON array
+    Json,
+    /// A JSON object a line
+    Jsonl,
+    /// A Parquet file
+    Parquet,
+    /// An Arrow stream (IPC)
+    Arrow,
+}
+
+/// Where answers go, and in which form.
+pub(super) struct Output {
+    pub(super) format: Cell<Format>,
+    /// Another place than standard output.
+    pub(super) file: std::cell::RefCell<Option<PathBuf>>,
+    pub(super) timing: Cell<bool>,
+}
+
+impl Output {
+    pub(super) fn new(format: Format) -> Self {
+        Self {
+            format: Cell::new(format),
+            file: std::cell::RefCell::default(),
+            timing: Cell::new(true),
+        }
+    }
+
+    /// Whether an answer is a whole file.
+    pub(super) fn is_one_file(&self) -> bool {
+        matches!(self.format.get(), Format::Parquet | Format::Arrow)
+    }
+
+    fn writer(&self) -> Result<Box<dyn Write + Send>> {
+        Ok(match &*self.file.borrow() {
+            Some(path) => Box::new(BufWriter::new(
+                std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?,
+            )),
+            None => Box::new(BufWriter::new(io::stdout())),
+        })
+    }
+
+    /// Asks and prints.
+    pub(super) async fn answer(&self, source: &mut Source, query: &str) -> Result<()> {
+        let started = Instant::now();
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        let work = async {
+            let rows = source.query(query).await?;
+            self.print(rows, started, &bar).await
+        };
+        tokio::pin!(work);
+        let to_terminal = io::stderr().is_terminal();
+        tokio::select! {
+            done = &mut work => done,
+            () = tokio::time::sleep(PATIENCE), if to_terminal => {
+                bar.set_draw_target(ProgressDrawTarget::stderr());
+                bar.enable_steady_tick(Duration::from_millis(100));
+                bar.set_message("waiting for the first rows");
+                let done = work.await;
+                bar.finish_and_clear();
+                done
+            }
+        }
+    }
+
+    async fn print(&self, answer: Rows, started: Instant, bar: &ProgressBar) -> Result<()> {
+        let Rows {
+            schema,
+            mut batches,
+            coverage,
+        } = answer;
+        let to_terminal = io::stdout().is_terminal() && self.file.borrow().is_none();
+        let mut count = 0_u64;
+        let mut next = async || -> Result<Option<RecordBatch>> {
+            let batch = batches.try_next().await?;
+            count += batch.as_ref().map_or(0, |batch| batch.num_rows() as u64);
+            bar.set_message(format!("{count} rows"));
+            Ok(batch)
+        };
+        let mut out = self.writer()?;
+        match self.format.get() {
+            Format::Table | Format::Expanded => {
+                let mut rows = Vec::new();
+                while let Some(batch) = next().await? {
+                    rows.extend(table::cells(&batch, to_terminal)?);
+                }
+                bar.finish_and_clear();
+                let text = match self.format.get() {
+                    Format::Expanded => table::expanded(&schema, &rows),
+                    _ => table::aligned(&schema, &rows),
+                };
+                out.write_all(text.as_bytes())?;
+            }
+            Format::Csv => {
+                let mut writer = arrow_csv::WriterBuilder::new().with_header(true).build(&mut out);
+                // Also an empty answer has its header.
+                writer.write(&RecordBatch::new_empty(std::sync::Arc::clone(&schema)))?;
+                while let Some(batch) = next().await? {
+                    writer.write(&batch)?;
+                }
+            }
+            Format::Json => {
+                let mut writer = arrow_json::ArrayWriter::new(&mut out);
+                while let Some(batch) = next().await? {
+                    writer.write(&batch)?;
+                }
+                writer.finish()?;
+                drop(writer);
+                writeln!(out)?;
+            }
+            Format::Jsonl => {
+                let mut writer = arrow_json::LineDelimitedWriter::new(&mut out);
+                while let Some(batch) = next().await? {
+                    writer.write(&batch)?;
+                }
+                writer.finish()?;
+            }
+            Format::Parquet => {
+                let mut writer = ArrowWriter::try_new(&mut out, std::sync::Arc::clone(&schema), None)?;
+                while let Some(batch) = next().await? {
+                    writer.write(&batch)?;
+                }
+                writer.close()?;
+            }
+            Format::Arrow => {
+                let mut writer = arrow_ipc::writer::StreamWriter::try_new(&mut out, &schema)?;
+                while let Some(batch) = next().await? {
+                    writer.write(&batch)?;
+                }
+                writer.finish()?;
+            }
+        }
+        out.flush()?;
+        bar.finish_and_clear();
+        if to_terminal && matches!(self.format.get(), Format::Table | Format::Expanded) && self.timing.get() {
+            println!("{}", footer(count, started.elapsed(), coverage.as_ref()));
+        } else if let Some(coverage) = coverage.filter(|coverage| !coverage.is_complete()) {
+            // Files and pipes get rows only; that something is missing must be known all the same.
+            if let Some(text) = covered(&coverage) {
+                eprintln!("{text}");
+            }
+        }
+        Ok(())
+    }
+}
