@@ -7,6 +7,8 @@ mod losses;
 mod node;
 #[path = "serve/sharing.rs"]
 mod sharing;
+#[path = "serve/sql.rs"]
+mod sql_over_flight;
 #[path = "serve/stop.rs"]
 mod stop;
 
