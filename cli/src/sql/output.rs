@@ -72,7 +72,8 @@ impl Output {
     /// Asks and prints.
     pub(super) async fn answer(&self, source: &mut Source, query: &str) -> Result<()> {
         let started = Instant::now();
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
+        let bar = ProgressBar::new_spinner();
+        bar.set_draw_target(ProgressDrawTarget::hidden());
         let work = async {
             let rows = source.query(query).await?;
             self.print(rows, started, &bar).await
@@ -116,7 +117,7 @@ impl Output {
                 bar.finish_and_clear();
                 let text = match self.format.get() {
                     Format::Expanded => table::expanded(&schema, &rows),
-                    _ => table::aligned(&schema, &rows),
+                    _ => table::aligned(&schema, &rows, to_terminal),
                 };
                 out.write_all(text.as_bytes())?;
             }

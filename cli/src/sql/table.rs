@@ -6,7 +6,7 @@ use arrow_array::types::TimestampNanosecondType;
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_schema::{ArrowError, DataType, Schema, TimeUnit};
 use chrono::{DateTime, Local};
-use comfy_table::{Cell, CellAlignment, Table, presets};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 
 /// Cells as text, a row each. `local`: times in the zone of this machine.
 pub(super) fn cells(batch: &RecordBatch, local: bool) -> Result<Vec<Vec<String>>, ArrowError> {
@@ -38,9 +38,12 @@ fn printable(text: &str) -> String {
         .collect()
 }
 
-/// Aligned columns.
-pub(super) fn aligned(schema: &Schema, rows: &[Vec<String>]) -> String {
+/// Aligned columns. `fits`: within the width of the terminal, long cells over several lines.
+pub(super) fn aligned(schema: &Schema, rows: &[Vec<String>], fits: bool) -> String {
     let mut table = Table::new();
+    if fits {
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+    }
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_header(schema.fields().iter().map(|field| Cell::new(field.name())));
     for row in rows {
