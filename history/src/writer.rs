@@ -1,6 +1,6 @@
 //! Writes what an observer sees into a history, merges small files, and deletes the oldest when there is too much.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,6 +55,8 @@ pub struct Writer {
     /// Number of the next loss.
     losses: u64,
     doomed: VecDeque<(Instant, Path)>,
+    /// Files that can't be read: readers skip them and say so, and they go when they are old.
+    broken: HashSet<Path>,
 }
 
 impl Writer {
@@ -68,6 +70,7 @@ impl Writer {
             retention,
             losses: 0,
             doomed: VecDeque::new(),
+            broken: HashSet::new(),
         }
     }
 
@@ -161,7 +164,7 @@ impl Writer {
     /// If the store refuses.
     pub async fn maintain(&mut self, now_ns: i64) -> Result<Kept, HistoryError> {
         self.delete_doomed().await?;
-        let mut kept = Kept::default();
+        let mut all = Vec::new();
         for (kind, schema, by) in [
             (Kind::Flows, table_schema(), "time"),
             (Kind::Lost, lost_schema(), "from_time"),
@@ -177,12 +180,12 @@ impl Writer {
                 .into_iter()
                 .filter(|file| file.name.node == self.node)
                 .collect();
-            kept.files += own.len() as u64;
-            kept.bytes += own.iter().map(|file| file.size).sum::<u64>();
-            self.merge_one(kind, &schema, by, &own, now_ns).await?;
-            self.retire(&own, &mut kept, now_ns).await?;
+            self.merge_own(kind, &schema, by, &own, now_ns).await?;
+            all.extend(own);
         }
-        Ok(kept)
+        // Losses go with the flows of their time: a history without them would look complete.
+        all.sort_by_key(|file| file.name.time_range);
+        self.retire(&all, now_ns).await
     }
 
     fn doom(&mut self, path: Path) {
@@ -201,7 +204,7 @@ impl Writer {
         Ok(())
     }
 
-    async fn merge_one(
+    async fn merge_own(
         &mut self,
         kind: Kind,
         schema: &SchemaRef,
@@ -210,7 +213,7 @@ impl Writer {
         now_ns: i64,
     ) -> Result<(), HistoryError> {
         let mut groups: BTreeMap<(i64, u64), Vec<HistoryFile>> = BTreeMap::new();
-        for file in own {
+        for file in own.iter().filter(|file| !self.broken.contains(&file.location)) {
             let key = (hour_of(file.name.time_range.0), file.name.log_id);
             groups.entry(key).or_default().push(file.clone());
         }
@@ -220,7 +223,9 @@ impl Writer {
             let Some(files) = worth_merging(&files, over) else {
                 continue;
             };
-            let merged = self.merge(files, schema, by).await?;
+            let Some(merged) = self.merge(files, schema, by).await? else {
+                continue;
+            };
             let name = FileName {
                 node: self.node.clone(),
                 log_id,
@@ -247,7 +252,13 @@ impl Writer {
         Ok(())
     }
 
-    async fn merge(&self, files: &[HistoryFile], schema: &SchemaRef, by: &str) -> Result<Bytes, HistoryError> {
+    /// The files as one; `None` if one of them can't be read, which is left alone from now on.
+    async fn merge(
+        &mut self,
+        files: &[HistoryFile],
+        schema: &SchemaRef,
+        by: &str,
+    ) -> Result<Option<Bytes>, HistoryError> {
         let objects = self.store.object_store();
         let mut contents = Vec::with_capacity(files.len());
         for file in files {
@@ -261,10 +272,29 @@ impl Writer {
                 source,
             })?);
         }
-        merge(&contents, schema, by)
+        let failure = match merge(&contents, schema, by) {
+            Ok(merged) => return Ok(Some(merged)),
+            Err(failure) => failure,
+        };
+        let known = self.broken.len();
+        for (file, content) in files.iter().zip(contents) {
+            if let Err(error) = merge(&[content], schema, by) {
+                tracing::warn!("{} cannot be read and is not merged: {error}", file.location);
+                self.broken.insert(file.location.clone());
+            }
+        }
+        match self.broken.len() > known {
+            true => Ok(None),
+            false => Err(failure),
+        }
     }
 
-    async fn retire(&self, own: &[HistoryFile], kept: &mut Kept, now_ns: i64) -> Result<(), HistoryError> {
+    /// Deletes the oldest of the files of this node if there is too much; returns what stays.
+    async fn retire(&self, own: &[HistoryFile], now_ns: i64) -> Result<Kept, HistoryError> {
+        let mut kept = Kept {
+            files: own.len() as u64,
+            bytes: own.iter().map(|file| file.size).sum(),
+        };
         let oldest = self
             .retention
             .age
@@ -279,7 +309,7 @@ impl Writer {
             kept.files -= 1;
             kept.bytes -= file.size;
         }
-        Ok(())
+        Ok(kept)
     }
 
     /// Closes the runs of this node that ended without saying so, and tells what they lost: a row for each, from when its
@@ -289,33 +319,28 @@ impl Writer {
     /// # Errors
     /// If the store refuses.
     pub async fn close_earlier_runs(&mut self) -> Result<Vec<LostInterval>, HistoryError> {
-        let sessions = self.store.sessions().await?;
+        let mut open = self.store.sessions().await?;
+        open.retain(|session| session.node == self.node && session.log_id != self.log_id && session.ended_ns.is_none());
+        if open.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Of any time: a run may have seen flows from before its start, if the clock was set back or a file replayed.
+        let files = self.store.list(Kind::Flows, None).await?.files;
         let mut losses = Vec::new();
-        for mut session in sessions {
-            if session.node != self.node || session.log_id == self.log_id || session.ended_ns.is_some() {
-                continue;
-            }
+        for mut session in open {
             let state = self.store.read_state(&session);
             let seen_ns = state.map_or(session.seen_ns, |state| state.time_ns.max(session.seen_ns));
-            // What a file's name says is enough, and only hours since its start can have any.
-            let files = self
-                .store
-                .list(Kind::Flows, Some((session.started_ns, i64::MAX)))
-                .await?
-                .files;
-            let own: Vec<_> = files
-                .into_iter()
-                .filter(|file| file.name.log_id == session.log_id)
-                .collect();
-            let written = own.iter().map(|file| file.name.end_sequence).max().unwrap_or(0);
-            let last_ns = own
-                .iter()
-                .map(|file| file.name.time_range.1)
-                .max()
-                .unwrap_or(session.started_ns);
+            let own = || {
+                files
+                    .iter()
+                    .map(|file| &file.name)
+                    .filter(|name| name.node == session.node && name.log_id == session.log_id)
+            };
+            let written = own().map(|name| name.end_sequence).max().unwrap_or(0);
+            let last_ns = own().map(|name| name.time_range.1).max().unwrap_or(session.started_ns);
             let count = state.map(|state| state.end_sequence.saturating_sub(written));
             if count != Some(0) {
-                losses.push(LostInterval {
+                let loss = LostInterval {
                     from_ns: last_ns,
                     to_ns: seen_ns.max(last_ns),
                     node: self.node.clone(),
@@ -323,14 +348,16 @@ impl Writer {
                     source: None,
                     cpu: None,
                     count,
-                });
+                };
+                self.write_lost(std::slice::from_ref(&loss)).await?;
+                losses.push(loss);
             }
             session.seen_ns = seen_ns;
             session.ended_ns = Some(seen_ns);
             session.flows = state.map_or(session.flows, |state| state.end_sequence);
             session.lost += count.unwrap_or(0);
-            self.write_lost(&losses).await?;
             self.store.put_session(&session).await?;
+            self.store.forget_state(&session);
         }
         Ok(losses)
     }
