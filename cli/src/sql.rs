@@ -1,6 +1,7 @@
 //! `parallax sql`: questions about flows, to a server or to files.
 
 mod caret;
+mod files;
 mod footer;
 mod output;
 mod shell;
@@ -18,6 +19,7 @@ use crate::settings::Settings;
 use crate::usage::UsageError;
 use output::{Format, Output};
 use source::Source;
+use statements::Statement;
 
 #[derive(Args)]
 #[command(after_help = "Examples:
@@ -67,10 +69,9 @@ impl SqlArgs {
             (None, None) if std::io::stdin().is_terminal() => None,
             (None, None) => Some(standard_input()?),
         };
-        let mut source = Source::open(self.from.as_deref(), &settings).await?;
         let output = Output::new(self.output.unwrap_or(Format::Table));
         let Some(text) = text else {
-            return shell::run(source, output).await;
+            return shell::run(Source::open(self.from.as_deref(), &settings).await?, output).await;
         };
         let statements = statements::split(&text);
         if statements.is_empty() {
@@ -79,6 +80,8 @@ impl SqlArgs {
         if statements.len() > 1 && output.is_one_file() {
             return Err(UsageError("a Parquet or Arrow file takes the answer to one query".to_owned()).into());
         }
+        output.check()?;
+        let mut source = Source::open(self.from.as_deref(), &settings).await?;
         for statement in statements {
             answer(&mut source, &output, &statement).await?;
         }
@@ -87,7 +90,7 @@ impl SqlArgs {
 }
 
 /// Asks one question and prints the answer. Ctrl-C ends it, at the server too.
-async fn answer(source: &mut Source, output: &Output, statement: &str) -> Result<()> {
+async fn answer(source: &mut Source, output: &Output, statement: &Statement) -> Result<()> {
     tokio::select! {
         done = output.answer(source, statement) => done,
         _ = tokio::signal::ctrl_c() => anyhow::bail!("cancelled"),

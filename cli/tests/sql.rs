@@ -97,7 +97,11 @@ fn an_answer_has_the_form_that_is_asked_for() {
         expanded.starts_with("-[ row 1 ]-\nverdict | ERROR\nflows   | 10\n"),
         "{expanded}"
     );
-    assert!(answer("parquet").starts_with(b"PAR1"));
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), answer("parquet")).unwrap();
+    let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(file.reopen().unwrap(), 1024).unwrap();
+    let rows: usize = reader.map(|batch| batch.unwrap().num_rows()).sum();
+    assert_eq!(rows, 2);
     let stream = answer("arrow");
     let rows: usize = arrow_ipc::reader::StreamReader::try_new(stream.as_slice(), None)
         .unwrap()
@@ -121,6 +125,17 @@ fn errors_point_at_their_place() {
     assert!(
         text(&output.stderr).starts_with("there is no history in "),
         "{output:?}"
+    );
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(
+        file.path(),
+        "SELECT /* a; */ 1;\n\nSELECT E'it\\'s; x',\n  tme FROM flows;\n",
+    )
+    .unwrap();
+    let output = sql(&folder, &["-o", "csv", "-f", file.path().to_str().unwrap()]);
+    assert!(
+        text(&output.stderr).ends_with("\nLINE 4:   tme FROM flows\n          ^^^\n"),
+        "the line is that of the file: {output:?}"
     );
     let output = sql(&folder, &["-o", "parquet", "-f", "/nonexistent"]);
     assert_eq!(output.status.code(), Some(1));

@@ -2,14 +2,18 @@
 
 use std::fmt::Write as _;
 
-/// `message`, and below it the line of the query with a caret under the word.
-pub(super) fn point(message: &str, query: &str, place: Option<(u64, u64)>) -> String {
+use super::statements::Statement;
+
+/// `message`, and below it the line of the statement with a caret under the word. `place` is in the statement; the line's
+/// number is that in the whole text.
+pub(super) fn point(message: &str, statement: &Statement, place: Option<(u64, u64)>) -> String {
     let mut text = message.to_owned();
     let Some((line, column)) = place else { return text };
     let number = usize::try_from(line.saturating_sub(1)).unwrap_or(usize::MAX);
-    let Some(of_query) = query.lines().nth(number) else {
+    let Some(of_query) = statement.text.lines().nth(number) else {
         return text;
     };
+    let line = statement.line.saturating_sub(1) + line;
     let start = usize::try_from(column.saturating_sub(1)).unwrap_or(usize::MAX);
     if start > of_query.chars().count() {
         return text;
@@ -39,12 +43,17 @@ mod tests {
 
     #[test]
     fn the_word_is_marked() {
-        let query = "SELECT time,\n\tsorce_ip FROM flows";
+        let mut statement = Statement::from("SELECT time,\n\tsorce_ip FROM flows");
         assert_eq!(
-            point("no", query, Some((2, 2))),
+            point("no", &statement, Some((2, 2))),
             "no\nLINE 2: \tsorce_ip FROM flows\n        \t^^^^^^^^"
         );
-        assert_eq!(point("no", query, Some((9, 1))), "no");
-        assert_eq!(point("no", query, None), "no");
+        assert_eq!(point("no", &statement, Some((9, 1))), "no");
+        assert_eq!(point("no", &statement, None), "no");
+        statement.line = 9;
+        assert_eq!(
+            point("no", &statement, Some((2, 2))),
+            "no\nLINE 10: \tsorce_ip FROM flows\n         \t^^^^^^^^"
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! Forms of answers.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -14,7 +15,9 @@ use parquet::arrow::ArrowWriter;
 
 use super::footer::{covered, footer};
 use super::source::{Rows, Source};
+use super::statements::Statement;
 use super::table;
+use crate::usage::UsageError;
 
 /// After so long a terminal shows that something is going on.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -42,15 +45,22 @@ pub(crate) enum Format {
 pub(super) struct Output {
     pub(super) format: Cell<Format>,
     /// Another place than standard output.
-    pub(super) file: std::cell::RefCell<Option<PathBuf>>,
+    file: RefCell<Option<OutputFile>>,
     pub(super) timing: Cell<bool>,
+}
+
+/// A file that takes answers one after the other.
+struct OutputFile {
+    path: PathBuf,
+    file: File,
+    has_answer: Cell<bool>,
 }
 
 impl Output {
     pub(super) fn new(format: Format) -> Self {
         Self {
             format: Cell::new(format),
-            file: std::cell::RefCell::default(),
+            file: RefCell::default(),
             timing: Cell::new(true),
         }
     }
@@ -60,22 +70,55 @@ impl Output {
         matches!(self.format.get(), Format::Parquet | Format::Arrow)
     }
 
+    /// Writes answers to a file from now on; `None` is standard output.
+    pub(super) fn to_file(&self, path: Option<PathBuf>) -> Result<()> {
+        let open = |path: PathBuf| -> Result<OutputFile> {
+            let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+            let has_answer = Cell::new(false);
+            Ok(OutputFile { path, file, has_answer })
+        };
+        self.file.replace(path.map(open).transpose()?);
+        Ok(())
+    }
+
+    /// Whether an answer can go where it should.
+    pub(super) fn check(&self) -> Result<()> {
+        if !self.is_one_file() {
+            return Ok(());
+        }
+        match &*self.file.borrow() {
+            Some(out) if out.has_answer.get() => anyhow::bail!(
+                "{} has an answer, and a Parquet or Arrow file takes one; name another file with \\o",
+                out.path.display()
+            ),
+            None if io::stdout().is_terminal() => Err(UsageError(
+                "a terminal can't show Parquet or Arrow; write it to a file: > FILE, or \\o FILE in the shell"
+                    .to_owned(),
+            )
+            .into()),
+            _ => Ok(()),
+        }
+    }
+
     fn writer(&self) -> Result<Box<dyn Write + Send>> {
         Ok(match &*self.file.borrow() {
-            Some(path) => Box::new(BufWriter::new(
-                std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?,
-            )),
+            Some(out) => {
+                out.has_answer.set(true);
+                // A copy of the handle goes on where the answer before ended.
+                Box::new(BufWriter::new(out.file.try_clone()?))
+            }
             None => Box::new(BufWriter::new(io::stdout())),
         })
     }
 
     /// Asks and prints.
-    pub(super) async fn answer(&self, source: &mut Source, query: &str) -> Result<()> {
+    pub(super) async fn answer(&self, source: &mut Source, statement: &Statement) -> Result<()> {
+        self.check()?;
         let started = Instant::now();
         let bar = ProgressBar::new_spinner();
         bar.set_draw_target(ProgressDrawTarget::hidden());
         let work = async {
-            let rows = source.query(query).await?;
+            let rows = source.query(statement).await?;
             self.print(rows, started, &bar).await
         };
         tokio::pin!(work);

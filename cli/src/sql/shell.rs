@@ -120,6 +120,10 @@ pub(super) async fn run(mut source: Source, output: Output) -> Result<()> {
     loop {
         match editor.read_line(&Parallax)? {
             Signal::Success(text) => {
+                // Lines are kept also if the program is killed.
+                if let Err(error) = editor.sync_history() {
+                    eprintln!("lines are not remembered: {error}");
+                }
                 let text = text.trim();
                 if text.is_empty() {
                     continue;
@@ -156,14 +160,14 @@ async fn meta(source: &mut Source, output: &Output, command: &str) -> Result<()>
         ("d" | "dt", "") => {
             let tables = "SELECT table_name, table_type FROM information_schema.tables WHERE table_schema = 'public' \
                           ORDER BY table_type, table_name";
-            answer(source, output, tables).await?;
+            answer(source, output, &tables.into()).await?;
         }
         ("d", table)
             if table
                 .chars()
                 .all(|character| character.is_alphanumeric() || character == '_') =>
         {
-            answer(source, output, &format!("DESCRIBE {table}")).await?;
+            answer(source, output, &format!("DESCRIBE {table}").as_str().into()).await?;
         }
         ("df", _) => {
             for function in functions::ALL {
@@ -186,7 +190,7 @@ async fn meta(source: &mut Source, output: &Output, command: &str) -> Result<()>
         }
         ("o", file) => {
             let path = Some(PathBuf::from(file)).filter(|path| !path.as_os_str().is_empty());
-            output.file.replace(path);
+            output.to_file(path)?;
         }
         _ => anyhow::bail!("there is no command \\{command}; \\? lists them"),
     }

@@ -1,10 +1,6 @@
 //! Who answers: a server over Flight SQL, or files that are read here.
 
-use ::history::store::Store;
 use ::sql::coverage::Coverage;
-use ::sql::engine::{Engine, Sources};
-use ::sql::error::SqlError;
-use ::sql::limits::Limits;
 use anyhow::{Context as _, Result};
 use arrow_array::RecordBatch;
 use arrow_flight::decode::FlightRecordBatchStream;
@@ -19,6 +15,8 @@ use prost::Message as _;
 use tonic::Status;
 
 use super::caret::point;
+use super::files::Files;
+use super::statements::Statement;
 use crate::connect::{Calls, Server};
 use crate::settings::Settings;
 
@@ -30,10 +28,7 @@ const PLACE: &str = "parallax-query-place";
 /// Who answers.
 pub(super) enum Source {
     Server(Box<FlightServiceClient<Calls>>),
-    Files {
-        engine: Box<Engine>,
-        previous: Option<Coverage>,
-    },
+    Files(Box<Files>),
 }
 
 /// Rows as they come; dropping them ends the query.
@@ -50,52 +45,16 @@ impl Source {
             let client = FlightServiceClient::new(server.calls.clone()).max_decoding_message_size(MESSAGE_BYTES);
             return Ok(Self::Server(Box::new(client)));
         };
-        let store = Store::open(place)?;
-        store.check().await?;
-        let sources = Sources {
-            live: None,
-            history: Some(store),
-        };
-        // Nobody else is disturbed here: what the machine has is the limit.
-        let limits = Limits {
-            memory_bytes: 4 << 30,
-            rows: u64::MAX,
-            time: std::time::Duration::from_secs(24 * 3600),
-            queries: 1,
-            threads: std::thread::available_parallelism().map_or(2, usize::from),
-        };
-        Ok(Self::Files {
-            engine: Box::new(Engine::new(sources, limits)?),
-            previous: None,
-        })
+        Ok(Self::Files(Box::new(Files::open(place).await?)))
     }
 
     /// Begins a query.
-    pub(super) async fn query(&mut self, query: &str) -> Result<Rows> {
+    pub(super) async fn query(&mut self, statement: &Statement) -> Result<Rows> {
         match self {
-            Self::Server(client) => {
-                let text = query.to_owned();
-                ask(client, query).await.map_err(|status| failed(&status, &text))
-            }
-            Self::Files { engine, previous } => {
-                let wrong = |error: SqlError| anyhow::anyhow!(point(&error.to_string(), query, error.location()));
-                let answer = engine
-                    .query_after(query, Vec::new(), previous.as_ref())
-                    .await
-                    .map_err(wrong)?;
-                if !query.to_lowercase().contains("coverage") {
-                    *previous = Some(answer.coverage.clone());
-                }
-                let limits = engine.limits();
-                Ok(Rows {
-                    schema: answer.schema,
-                    batches: answer
-                        .stream
-                        .map_err(move |error| anyhow::Error::from(SqlError::of_stream(error, &limits)))
-                        .boxed(),
-                    coverage: Some(answer.coverage),
-                })
-            }
+            Self::Server(client) => ask(client, &statement.text)
+                .await
+                .map_err(|status| failed(&status, statement)),
+            Self::Files(files) => files.query(statement).await,
         }
     }
 
@@ -103,7 +62,7 @@ impl Source {
     pub(super) async fn names(&mut self) -> Result<Vec<String>> {
         let query = "SELECT DISTINCT table_name AS name FROM information_schema.tables WHERE table_schema = 'public' \
                      UNION SELECT DISTINCT column_name FROM information_schema.columns WHERE table_schema = 'public'";
-        let rows = self.query(query).await?;
+        let rows = self.query(&query.into()).await?;
         let batches: Vec<RecordBatch> = rows.batches.try_collect().await?;
         let mut names = Vec::new();
         for batch in &batches {
@@ -155,7 +114,7 @@ fn of_flight(error: FlightError) -> Status {
     }
 }
 
-fn failed(status: &Status, query: &str) -> anyhow::Error {
+fn failed(status: &Status, statement: &Statement) -> anyhow::Error {
     if status.code() == tonic::Code::Unimplemented && status.message().is_empty() {
         return anyhow::anyhow!("this server does not answer SQL; parallax-observer does, servers of others don't");
     }
@@ -163,11 +122,14 @@ fn failed(status: &Status, query: &str) -> anyhow::Error {
         let (line, column) = place.to_str().ok()?.split_once(':')?;
         Some((line.parse().ok()?, column.parse().ok()?))
     });
-    anyhow::anyhow!(point(status.message(), query, place))
+    anyhow::anyhow!(point(status.message(), statement, place))
 }
 
 /// Checks that an answer can be had at all, for a shell that would otherwise open in vain.
 pub(super) async fn check(source: &mut Source) -> Result<()> {
-    let rows = source.query("SELECT 1").await.context("no SQL is answered there")?;
+    let rows = source
+        .query(&"SELECT 1".into())
+        .await
+        .context("no SQL is answered there")?;
     rows.batches.try_collect::<Vec<_>>().await.map(|_| ())
 }

@@ -45,7 +45,7 @@ pub(super) fn aligned(schema: &Schema, rows: &[Vec<String>], fits: bool) -> Stri
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
     table.load_style(presets::UTF8_FULL_CONDENSED);
-    table.set_header(schema.fields().iter().map(|field| Cell::new(field.name())));
+    table.set_header(schema.fields().iter().map(|field| Cell::new(printable(field.name()))));
     for row in rows {
         table.add_row(schema.fields().iter().zip(row).map(|(field, text)| {
             let alignment = if field.data_type().is_numeric() {
