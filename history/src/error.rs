@@ -47,4 +47,14 @@ pub enum HistoryError {
     /// Columns don't fit, which would be a fault of this program.
     #[error("cannot arrange flows as columns: {0}")]
     Arrow(#[from] arrow_schema::ArrowError),
+    /// Work in the background failed, which would be a fault of this program.
+    #[error("the thread that makes a file failed: {0}")]
+    Thread(#[from] tokio::task::JoinError),
+}
+
+/// Runs what computes for long on a thread of its own, so that those who wait for something else are not held up.
+pub(crate) async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, HistoryError> + Send + 'static,
+) -> Result<T, HistoryError> {
+    tokio::task::spawn_blocking(work).await?
 }

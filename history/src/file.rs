@@ -115,6 +115,15 @@ pub fn read(
     Ok(reader.map(|batch| Ok(batch?)))
 }
 
+/// Rows of a file in memory, as its end tells.
+///
+/// # Errors
+/// If it isn't Parquet.
+pub fn rows(file: Bytes) -> Result<u64, HistoryError> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)?;
+    Ok(u64::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or(0))
+}
+
 /// Rows in the order of the column named.
 ///
 /// # Errors

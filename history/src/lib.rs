@@ -3,6 +3,7 @@
 //! A [`store::Store`] is a place that holds files; their names ([`layout`]) say which flows of which node and time they
 //! hold, so that a listing is enough to know what to read. What was lost ([`lost`]) is kept beside the flows, and a
 //! [`session::Session`] tells of each run of an observer. A file is complete when it is there.
+//! A [`writer::Writer`] writes what an observer sees; [`upkeep::Upkeep`] merges its small files and deletes the oldest.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(async {
@@ -16,6 +17,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod earlier_runs;
 pub mod error;
 pub mod file;
 pub mod layout;
@@ -24,4 +26,5 @@ pub mod merge;
 pub mod session;
 pub mod state;
 pub mod store;
+pub mod upkeep;
 pub mod writer;

@@ -12,10 +12,16 @@ use crate::session::Session;
 use crate::store::Store;
 
 /// How far a run has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// Number after that of the newest flow.
     pub end_sequence: u64,
+    /// Flows with a smaller number are in files, or a row of `lost` tells of them.
+    pub accounted: u64,
+    /// Events that were lost before they became flows.
+    pub lost: u64,
+    /// How many of these no row of `lost` tells of yet.
+    pub untold: u64,
     /// When that was, nanoseconds since the Unix epoch.
     pub time_ns: i64,
 }
@@ -50,10 +56,14 @@ impl StateFile {
     /// # Errors
     /// If the file can't be written.
     pub fn write(&self, state: State) -> io::Result<()> {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&state.end_sequence.to_le_bytes());
-        bytes[8..].copy_from_slice(&state.time_ns.to_le_bytes());
-        self.0.write_all_at(&bytes, 0)
+        let numbers = [
+            state.end_sequence.to_le_bytes(),
+            state.accounted.to_le_bytes(),
+            state.lost.to_le_bytes(),
+            state.untold.to_le_bytes(),
+            state.time_ns.to_le_bytes(),
+        ];
+        self.0.write_all_at(numbers.as_flattened(), 0)
     }
 }
 
@@ -61,14 +71,19 @@ impl Store {
     /// How far a run had come; `None` if nobody knows.
     #[must_use]
     pub fn read_state(&self, session: &Session) -> Option<State> {
-        let bytes: [u8; 16] = fs::read(path(self, &session.node, session.log_id)?)
-            .ok()?
-            .try_into()
-            .ok()?;
-        let (end, time) = bytes.split_at(8);
+        let bytes = fs::read(path(self, &session.node, session.log_id)?).ok()?;
+        let (numbers, []) = bytes.as_chunks::<8>() else {
+            return None;
+        };
+        let [end, accounted, lost, untold, time] = *numbers else {
+            return None;
+        };
         Some(State {
-            end_sequence: u64::from_le_bytes(end.try_into().ok()?),
-            time_ns: i64::from_le_bytes(time.try_into().ok()?),
+            end_sequence: u64::from_le_bytes(end),
+            accounted: u64::from_le_bytes(accounted),
+            lost: u64::from_le_bytes(lost),
+            untold: u64::from_le_bytes(untold),
+            time_ns: i64::from_le_bytes(time),
         })
     }
 

@@ -203,6 +203,18 @@ impl Store {
         }
     }
 
+    /// A whole file.
+    ///
+    /// # Errors
+    /// If the store refuses, or there is none.
+    pub async fn read(&self, path: &Path) -> Result<Bytes, HistoryError> {
+        let content = match self.store.get(path).await {
+            Ok(content) => content.bytes().await,
+            Err(error) => Err(error),
+        };
+        content.map_err(|error| self.failed(format!("read {path}"), error))
+    }
+
     /// Deletes a file; that it is gone already is no error.
     ///
     /// # Errors

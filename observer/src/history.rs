@@ -1,8 +1,11 @@
 //! The history of this node: a thread that writes the log's rows into files as they come.
 //!
 //! It reads the log as any client does, and nobody waits for it. What leaves the log before it could be written is
-//! counted, and kept in the history as a loss.
+//! counted, and kept in the history as a loss. Three things go on side by side: [`recorder`] writes what is new once a
+//! second, [`notes`] says five times a second how far it is, and [`keeper`] merges and deletes files.
 
+mod keeper;
+mod notes;
 mod progress;
 mod recorder;
 
@@ -13,14 +16,18 @@ use std::thread::JoinHandle;
 use history::error::HistoryError;
 use history::state::StateFile;
 use history::store::Store;
-use history::writer::{Retention, Writer};
+use history::upkeep::{Retention, Upkeep};
+use history::writer::Writer;
 use tokio::sync::watch;
 
 use crate::log::FlowLog;
+use keeper::Keeper;
+use notes::Notes;
 use recorder::Recorder;
 
+pub(crate) use notes::lost_events;
 pub use progress::{Persisted, Progress};
-pub(crate) use recorder::{interval, lost_events};
+pub(crate) use recorder::interval;
 
 /// Why a history can't be begun.
 #[derive(Debug, thiserror::Error)]
@@ -86,11 +93,29 @@ impl History {
             .enable_all()
             .build()
             .map_err(StartError::Thread)?;
-        let writer = Writer::new(store, run.node.clone(), log.id(), run.retention);
-        let recorder = Recorder::new(writer, run, log, state, Arc::clone(&progress));
+        let writer = Writer::new(store.clone(), run.node.clone(), log.id());
+        let upkeep = Upkeep::new(store, run.node.clone(), log.id(), run.retention);
+        let notes = Arc::new(Notes::new(state, Arc::clone(&log), Arc::clone(&progress)));
+        let keeper = Keeper::new(upkeep, Arc::clone(&progress));
+        let mut recorder = Recorder::new(writer, run, log, Arc::clone(&notes), Arc::clone(&progress));
+        // Known before anything of it is there, so that whatever it leaves behind is accounted for.
+        recorder.begin().await;
+        let work = async move {
+            let beside = async {
+                tokio::join!(notes.run(), keeper.run());
+            };
+            tokio::select! {
+                () = recorder.run(stopped) => {}
+                () = beside => {}
+            }
+        };
         let thread = std::thread::Builder::new()
             .name("history".to_owned())
-            .spawn(move || runtime.block_on(recorder.run(stopped)))
+            .spawn(move || {
+                runtime.block_on(work);
+                // A merge that is not complete is dropped: the files that it would have replaced are there.
+                runtime.shutdown_background();
+            })
             .map_err(StartError::Thread)?;
         Ok(Self { progress, stop, thread })
     }

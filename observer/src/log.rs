@@ -16,7 +16,7 @@ use flow::schema::Column;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-pub use loss::{Loss, Losses, Place, Source, Stage};
+pub use loss::{Loss, LossNews, Losses, Place, Source, Stage};
 
 /// How long a reader waits for the rows of the open batch; the writer looks every few milliseconds.
 const TAIL_PATIENCE: Duration = Duration::from_millis(200);

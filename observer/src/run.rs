@@ -67,7 +67,7 @@ pub async fn run(settings: Settings) -> Result<()> {
             let run = Run {
                 node: name.clone(),
                 version: version().to_owned(),
-                retention: ::history::writer::Retention {
+                retention: ::history::upkeep::Retention {
                     bytes: Some(settings.history_size.as_u64()),
                     age: settings.history_age,
                 },

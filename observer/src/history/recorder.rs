@@ -1,25 +1,24 @@
-//! Reads the log and writes files: the loop of the history's thread.
+//! Reads the log and writes files: once a second what is new, and what was lost.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use history::error::HistoryError;
 use history::lost::LostInterval;
 use history::session::Session;
-use history::state::{State, StateFile};
 use history::writer::{Writer, rows_from};
 use tokio::sync::watch;
 
 use super::Run;
-use super::progress::{Persisted, Progress};
-use crate::log::{FlowLog, Loss, Stage};
+use super::notes::{Notes, lost_events, now_ns};
+use super::progress::{Accounted, Persisted, Progress, Task};
+use crate::log::{FlowLog, Loss, Place, Stage};
 
-/// How often the state of the run is written: what a run that is killed can't account for is younger than this.
-const STATE: Duration = Duration::from_millis(200);
 /// How often rows are written.
 const FLUSH: Duration = Duration::from_secs(1);
-/// How often the run's session is written, and files are merged and deleted.
-const UPKEEP: Duration = Duration::from_secs(10);
+/// How often the run's session is written.
+const SESSION: Duration = Duration::from_secs(10);
 /// How long it waits after a failure, at least and at most.
 const PATIENCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// How long the end may take.
@@ -31,79 +30,82 @@ pub(super) struct Recorder {
     writer: Writer,
     run: Run,
     log: Arc<FlowLog>,
-    state: Option<StateFile>,
+    notes: Arc<Notes>,
     progress: Arc<Progress>,
     started_ns: i64,
     persisted: Persisted,
     /// Losses of the history itself that are not in files yet.
     unwritten: Vec<LostInterval>,
+    /// Sums of the log's losses that are in files.
+    told: BTreeMap<Place, u64>,
     /// When the newest row that was written was seen.
     newest_ns: i64,
+    /// Until when losses are in files.
+    losses_told_ns: i64,
     earlier_runs_closed: bool,
 }
 
-fn now_ns() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
-}
-
 impl Recorder {
-    pub(super) fn new(
-        writer: Writer,
-        run: Run,
-        log: Arc<FlowLog>,
-        state: Option<StateFile>,
-        progress: Arc<Progress>,
-    ) -> Self {
+    pub(super) fn new(writer: Writer, run: Run, log: Arc<FlowLog>, notes: Arc<Notes>, progress: Arc<Progress>) -> Self {
         let started_ns = now_ns();
         Self {
             writer,
             run,
             log,
-            state,
+            notes,
             progress,
             started_ns,
             persisted: Persisted::default(),
             unwritten: Vec::new(),
+            told: BTreeMap::new(),
             newest_ns: started_ns,
+            losses_told_ns: started_ns,
             earlier_runs_closed: false,
         }
     }
 
+    /// Says that there is this run. If that fails it is tried again with the first rows.
+    pub(super) async fn begin(&mut self) {
+        self.notes.write();
+        if let Err(error) = self.writer.write_session(&self.session(None)).await {
+            self.failed(&error);
+        }
+    }
+
+    /// Writes until it is told to stop, and then the rest.
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
-        let mut flush = Instant::now();
-        let mut upkeep = Instant::now();
+        let mut next = Instant::now();
+        let mut session = Instant::now();
         let mut patience = PATIENCE.0;
         loop {
-            let stopped = tokio::time::timeout(STATE, stop.wait_for(|stop| *stop)).await.is_ok();
+            let wait = tokio::time::sleep_until(next.into());
+            let stopped = tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => true,
+                () = wait => false,
+            };
             if stopped {
                 break;
             }
+            let started = Instant::now();
             self.log.catch_up().await;
-            self.note_state();
-            if Instant::now() < flush {
-                continue;
-            }
             let mut done = self.flush().await;
-            if done.is_ok() && upkeep <= Instant::now() {
-                upkeep = Instant::now() + UPKEEP;
-                done = self.upkeep().await;
+            if done.is_ok() && session <= started {
+                session = started + SESSION;
+                done = self.writer.write_session(&self.session(None)).await;
             }
-            flush = Instant::now();
             match done {
                 Ok(()) => {
-                    flush += FLUSH;
+                    // From its start on, so that a file holds a second also if writing takes half of one.
+                    next = (started + FLUSH).max(Instant::now());
                     patience = PATIENCE.0;
-                    if self.progress.resume() {
+                    if self.progress.works(Task::Writing) {
                         tracing::info!("the history is written again");
                     }
                 }
                 Err(error) => {
-                    flush += patience;
+                    next = Instant::now() + patience;
                     patience = (patience * 2).min(PATIENCE.1);
-                    if self.progress.pause(error.to_string()) {
-                        tracing::warn!("the history pauses: {error}");
-                    }
+                    self.failed(&error);
                 }
             }
         }
@@ -114,15 +116,9 @@ impl Recorder {
         }
     }
 
-    fn note_state(&self) {
-        let state = State {
-            end_sequence: self.log.range().1,
-            time_ns: now_ns(),
-        };
-        if let Some(file) = &self.state
-            && let Err(error) = file.write(state)
-        {
-            tracing::debug!("cannot write how far the log is: {error}");
+    fn failed(&self, error: &HistoryError) {
+        if self.progress.fails(Task::Writing, error.to_string()) {
+            tracing::warn!("the history pauses: {error}");
         }
     }
 
@@ -141,7 +137,6 @@ impl Recorder {
 
     async fn flush(&mut self) -> Result<(), HistoryError> {
         if !self.earlier_runs_closed {
-            // This run is known before anything of it is there, so that whatever it leaves behind is accounted for.
             self.writer.write_session(&self.session(None)).await?;
             let lost = self.writer.close_earlier_runs().await?;
             for loss in &lost {
@@ -195,41 +190,46 @@ impl Recorder {
     }
 
     async fn flush_losses(&mut self) -> Result<(), HistoryError> {
-        let (losses, next) = self.log.losses().since(self.persisted.losses);
+        let news = self.log.losses().news(self.persisted.losses);
         let mut rows = self.unwritten.clone();
-        rows.extend(losses.iter().map(|loss| interval(loss, &self.run.node)));
+        rows.extend(news.losses.iter().map(|loss| interval(loss, &self.run.node)));
+        // After a long pause more may have been lost than is remembered one by one: that is told in sums.
+        for (place, forgotten) in news.forgotten(&self.told) {
+            let (stage, source, cpu) = place;
+            let loss = Loss {
+                stage,
+                source,
+                cpu,
+                count: forgotten,
+                time_range: (self.losses_told_ns, now_ns()),
+            };
+            rows.push(interval(&loss, &self.run.node));
+        }
         self.writer.write_lost(&rows).await?;
+        self.losses_told_ns = now_ns();
         self.unwritten.clear();
-        self.persisted.losses = next;
+        self.persisted.losses = news.next;
         self.persisted.written_losses = self.writer.losses();
         self.progress.advance(self.persisted);
-        Ok(())
-    }
-
-    async fn upkeep(&mut self) -> Result<(), HistoryError> {
-        self.writer.write_session(&self.session(None)).await?;
-        let kept = self.writer.maintain(now_ns()).await?;
-        self.progress.keep(kept);
+        self.progress.account(Accounted {
+            flows: self.persisted.flows,
+            losses: self.persisted.written_losses,
+            lost_events: news.sums.values().sum(),
+        });
+        self.told = news.sums;
+        // At once: what is told here must not be told again by the next run.
+        self.notes.write();
         Ok(())
     }
 
     async fn end(&mut self) -> Result<(), HistoryError> {
-        self.note_state();
+        self.notes.write();
         self.flush().await?;
         let session = self.session(Some(now_ns()));
         self.writer.write_session(&session).await?;
         self.writer.store().forget_state(&session);
         Ok(())
     }
-}
-
-/// Events lost on the way into the log; what clients and the history missed is still lost to nobody else.
-pub(crate) fn lost_events(log: &FlowLog) -> u64 {
-    let sums = log.losses().sums();
-    sums.into_iter()
-        .filter(|((stage, ..), _)| !matches!(stage, Stage::Client))
-        .map(|(_, count)| count)
-        .sum()
 }
 
 /// A loss as the history and SQL have it.

@@ -23,6 +23,13 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Whether it is on the way into the log. What a slow client missed concerns only that client, which is told by its own
+    /// stream; and what the history missed was not lost to those who read the log.
+    #[must_use]
+    pub fn is_of_log(self) -> bool {
+        !matches!(self, Self::Client | Self::History)
+    }
+
     /// The name that users see.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -92,8 +99,42 @@ pub struct Loss {
     pub time_range: (i64, i64),
 }
 
+impl Loss {
+    /// Where and of what.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        (self.stage, self.source, self.cpu)
+    }
+}
+
 /// How many losses are remembered one by one; the sums go on for ever.
 const REMEMBERED: usize = 4096;
+
+/// Losses on the way into the log since somebody looked last.
+#[derive(Clone, Debug, Default)]
+pub struct LossNews {
+    /// Those that are remembered one by one.
+    pub losses: Vec<Loss>,
+    /// The number to go on with.
+    pub next: u64,
+    /// Sums of all that ever were.
+    pub sums: BTreeMap<Place, u64>,
+}
+
+impl LossNews {
+    /// What is neither among the losses nor in these earlier sums.
+    #[must_use]
+    pub fn forgotten(&self, earlier: &BTreeMap<Place, u64>) -> Vec<(Place, u64)> {
+        let mut left = self.sums.clone();
+        let told = earlier.iter().map(|(place, count)| (*place, *count));
+        let remembered = self.losses.iter().map(|loss| (loss.place(), loss.count));
+        for (place, count) in told.chain(remembered) {
+            let sum = left.entry(place).or_default();
+            *sum = sum.saturating_sub(count);
+        }
+        left.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+}
 
 /// All losses of a node.
 #[derive(Debug, Default)]
@@ -113,10 +154,8 @@ impl Losses {
             return;
         }
         let mut inner = self.0.lock();
-        *inner.sums.entry((loss.stage, loss.source, loss.cpu)).or_default() += loss.count;
-        // What a slow client missed concerns only that client, which is told by its own stream; and what the history missed
-        // was not lost to those who read the log.
-        if matches!(loss.stage, Stage::Client | Stage::History) {
+        *inner.sums.entry(loss.place()).or_default() += loss.count;
+        if !loss.stage.is_of_log() {
             return;
         }
         inner.recent.push_back(loss);
@@ -142,6 +181,24 @@ impl Losses {
         (losses, inner.forgotten + inner.recent.len() as u64)
     }
 
+    /// Losses from number `from` on together with the sums of the same moment.
+    #[must_use]
+    pub fn news(&self, from: u64) -> LossNews {
+        let inner = self.0.lock();
+        let skip = usize::try_from(from.saturating_sub(inner.forgotten)).unwrap_or(usize::MAX);
+        LossNews {
+            losses: inner.recent.iter().skip(skip).copied().collect(),
+            next: inner.forgotten + inner.recent.len() as u64,
+            sums: of_log(&inner.sums),
+        }
+    }
+
+    /// Sums of what was lost on the way into the log.
+    #[must_use]
+    pub fn of_log(&self) -> BTreeMap<Place, u64> {
+        of_log(&self.0.lock().sums)
+    }
+
     /// Sums by stage, source and CPU since the start.
     #[must_use]
     pub fn sums(&self) -> Vec<(Place, u64)> {
@@ -152,6 +209,11 @@ impl Losses {
             .map(|(place, count)| (*place, *count))
             .collect()
     }
+}
+
+fn of_log(sums: &BTreeMap<Place, u64>) -> BTreeMap<Place, u64> {
+    let of_log = sums.iter().filter(|((stage, ..), _)| stage.is_of_log());
+    of_log.map(|(place, count)| (*place, *count)).collect()
 }
 
 #[cfg(test)]
@@ -177,6 +239,9 @@ mod tests {
         let (recent, next) = losses.since(0);
         assert_eq!((recent.len(), next, recent[0].time_range.0), (REMEMBERED, 5000, 904));
         assert_eq!(losses.since(4999).0.len(), 1);
+        let place = (Stage::KernelRing, Some(Source::Drop), Some(1));
+        assert_eq!(losses.news(0).forgotten(&BTreeMap::new()), [(place, 904 * 2)]);
+        assert_eq!(losses.news(904).forgotten(&BTreeMap::from([(place, 904 * 2)])), []);
         assert!(losses.since(5000).0.is_empty());
     }
 }

@@ -1,0 +1,117 @@
+//! A history that can't be written for a while.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use history::store::Store;
+
+use crate::node::{Namespace, Observer, Traffic, available, written};
+
+/// A small file system in memory, which goes with the test.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn new(place: &Path) -> Self {
+        std::fs::create_dir(place).unwrap();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=32m", "tmpfs"])
+            .arg(place)
+            .status();
+        assert!(mount.unwrap().success(), "cannot mount a tmpfs");
+        Self(place.to_owned())
+    }
+
+    /// Leaves no byte free.
+    fn fill(&self) {
+        // It ends with the error that it is for.
+        let _ = std::fs::write(self.0.join("ballast"), vec![1; 64 << 20]);
+    }
+
+    fn free(&self) {
+        std::fs::remove_file(self.0.join("ballast")).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_pauses_the_history_and_nothing_is_missing_afterwards() {
+    if !available() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::new(&folder.path().join("disk"));
+    let place = disk.0.join("history");
+    let namespace = Namespace::new();
+    let traffic = Traffic::start(&namespace, Duration::from_millis(2));
+    let observer = Observer::start(&namespace, folder.path(), &place, &[]);
+    observer.wait_for("a first file", |status| status.written > 0).await;
+    disk.fill();
+    let paused = observer.wait_for("a pause", |status| !status.problem.is_empty()).await;
+    assert!(paused.problem.contains("No space left on device"), "{}", paused.problem);
+    let sent = traffic.sent();
+    // It goes on observing meanwhile.
+    let meanwhile = observer
+        .wait_for("more flows", |status| status.seen > paused.seen + 500)
+        .await;
+    assert!(!meanwhile.problem.is_empty());
+    disk.free();
+    observer
+        .wait_for("the end of the pause", |status| {
+            status.problem.is_empty() && status.written > meanwhile.seen
+        })
+        .await;
+    observer.end();
+    let store = Store::open(place.to_str().unwrap()).unwrap();
+    let session = &store.sessions().await.unwrap()[0];
+    let runs = written(&store, &namespace).await;
+    let run = &runs[&session.log_id];
+    assert_eq!((session.lost, run.rows), (0, session.flows));
+    let (first, newest) = (run.packets.first().unwrap(), run.packets.last().unwrap());
+    assert!(*newest > sent);
+    assert_eq!(
+        run.packets.len(),
+        (newest - first + 1) as usize,
+        "what came meanwhile is there too"
+    );
+}
+
+#[tokio::test]
+async fn what_a_long_pause_did_not_keep_is_told() {
+    if !available() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::new(&folder.path().join("disk"));
+    let place = disk.0.join("history");
+    let namespace = Namespace::new();
+    let _traffic = Traffic::start(&namespace, Duration::from_micros(300));
+    // Smaller than a full batch with its open successor: batches leave as soon as the next one is there.
+    let observer = Observer::start(&namespace, folder.path(), &place, &["--memory", "1MiB"]);
+    observer.wait_for("a first file", |status| status.written > 0).await;
+    disk.fill();
+    let paused = observer.wait_for("a pause", |status| !status.problem.is_empty()).await;
+    observer
+        .wait_for("flows that left the log", |status| status.seen > paused.seen + 50_000)
+        .await;
+    disk.free();
+    let resumed = observer
+        .wait_for("the end of the pause", |status| status.problem.is_empty())
+        .await;
+    observer
+        .wait_for("more in files", |status| status.written > resumed.seen)
+        .await;
+    observer.end();
+    let store = Store::open(place.to_str().unwrap()).unwrap();
+    let session = &store.sessions().await.unwrap()[0];
+    let rows = written(&store, &namespace).await[&session.log_id].rows;
+    let lost = crate::node::reported(&store).await;
+    println!("{} flows: {rows} in files, {lost} told as lost", session.flows);
+    assert!(lost > 0);
+    assert_eq!((rows + lost, session.lost), (session.flows, lost));
+}
