@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use bytesize::ByteSize;
@@ -169,6 +170,11 @@ pub struct Settings {
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=16_777_216))]
     pub aggregation_flows: usize,
 
+    /// Serve metrics for Prometheus at this address, under /metrics: 127.0.0.1:9965 [default: nowhere]
+    #[arg(long, value_name = "ADDRESS", env = "PARALLAX_OBSERVER_METRICS_LISTEN", value_parser = metrics_address)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics_listen: Option<SocketAddr>,
+
     /// Keep flows in Parquet files: a folder, or a URL such as s3://bucket/path. docs/history.md explains it
     #[arg(long, value_name = "PLACE", env = "PARALLAX_OBSERVER_HISTORY")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -237,6 +243,12 @@ pub struct Settings {
     /// What to log: error, warn, info, debug, trace, or a filter (observer=debug)
     #[arg(long, value_name = "LEVEL", env = "PARALLAX_OBSERVER_LOG", default_value = "info")]
     pub log: String,
+}
+
+fn metrics_address(text: &str) -> Result<SocketAddr, String> {
+    let wrong =
+        || format!("`{text}` is no address to listen on: give an address and a port (127.0.0.1:9965, [::1]:9965)");
+    text.parse().map_err(|_| wrong())
 }
 
 fn text<S: serde::Serializer>(value: &ByteSize, serializer: S) -> Result<S::Ok, S::Error> {

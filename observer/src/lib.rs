@@ -6,8 +6,9 @@
 //! address?), [`silence`] (who got no answer?),
 //! [`observation_point`] (where was it seen?), and for drops [`drop_site`] (why and where, in words, from
 //! [`btf`] and [`symbols`]). Packets that the programs have only
-//! counted become rows in [`aggregation`]. Rows become batches in the [`log`](mod@log), and [`serve`] gives them to clients. [`replay`] puts a file in
-//! the place of the kernel.
+//! counted become rows in [`aggregation`]. Rows become batches in the [`log`](mod@log), and [`serve`] gives them to clients;
+//! [`history`] writes them into files, and [`metrics`] tells what was counted on the way. [`replay`] puts a file in the
+//! place of the kernel.
 //!
 //! ```
 //! use observer::log::FlowLog;
@@ -36,6 +37,7 @@ pub mod interface;
 pub mod kernel_names;
 pub mod live_flows;
 pub mod log;
+pub mod metrics;
 pub mod names;
 pub mod netns;
 pub mod observation_point;

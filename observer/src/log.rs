@@ -173,6 +173,12 @@ impl FlowLog {
         Follower(Arc::clone(self))
     }
 
+    /// How many follow.
+    #[must_use]
+    pub fn followers(&self) -> usize {
+        self.followers.load(Ordering::Relaxed)
+    }
+
     /// Tells of new rows: the number after that of the newest one.
     #[must_use]
     pub fn news(&self) -> watch::Receiver<u64> {

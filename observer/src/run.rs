@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use flow::endpoint::Node;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::attach::{Attacher, Hook};
 use crate::btf::Btf;
@@ -16,6 +17,7 @@ use crate::history::{History, Run};
 use crate::interface::{Interfaces, Selection};
 use crate::kernel_names::{NoKernel, RunningKernel};
 use crate::log::FlowLog;
+use crate::metrics::{Metrics, Page};
 use crate::names::{Names, file};
 use crate::netns;
 use crate::pipeline::{Pipeline, PipelineOptions};
@@ -91,6 +93,10 @@ pub async fn run(settings: Settings) -> Result<()> {
             capture_filter: settings.capture.to_string(),
         })
     };
+    let page = match settings.metrics_listen {
+        Some(address) => Some(Page::bind(address).await?),
+        None => None,
+    };
     let (stop, shutdown) = watch::channel(false);
     let signalled = signal().context("cannot wait for signals")?;
     tokio::spawn(async move {
@@ -117,9 +123,9 @@ pub async fn run(settings: Settings) -> Result<()> {
             }
         });
         tracing::info!(addresses = ?servers.addresses(), "serving a replay");
-        let served = servers
-            .run(node(format!("replay {}", path.display()), counters), shutdown)
-            .await;
+        let node = node(format!("replay {}", path.display()), counters);
+        let _metrics = serve_metrics(page, &node, &shutdown)?;
+        let served = servers.run(node, shutdown).await;
         if let Some(history) = history {
             history.stop().await;
         }
@@ -189,7 +195,10 @@ pub async fn run(settings: Settings) -> Result<()> {
     } else {
         "kernel"
     };
-    let served = servers.run(node(mode.to_owned(), capture.counters()), shutdown).await;
+    let node = node(mode.to_owned(), capture.counters());
+    let metrics = serve_metrics(page, &node, &shutdown)?;
+    let served = servers.run(node, shutdown).await;
+    drop(metrics);
     following.abort();
     // Its end is what it was told to come to; with it goes the last but one owner of the programs.
     let _ = following.await;
@@ -200,6 +209,21 @@ pub async fn run(settings: Settings) -> Result<()> {
     }
     tracing::info!("ended");
     Ok(served?)
+}
+
+/// Serves metrics until it ends, or until what it returns is dropped.
+fn serve_metrics(page: Option<Page>, node: &Arc<NodeState>, shutdown: &watch::Receiver<bool>) -> Result<JoinSet<()>> {
+    let mut server = JoinSet::new();
+    if let Some(page) = page {
+        tracing::info!(address = ?page.address(), "serving metrics");
+        let served = page.serve(Metrics::new(node)?, shutdown.clone());
+        server.spawn(async move {
+            if let Err(error) = served.await {
+                tracing::error!("metrics are not served any more: {error}");
+            }
+        });
+    }
+    Ok(server)
 }
 
 /// Comes to its end with the first signal that ends the program. Signals are caught from the call on, and not only when

@@ -4,6 +4,7 @@
 //! a client that doesn't read costs nothing and stops nobody else; what leaves the log meanwhile it is told as a
 //! `LostEvent`. Clients that ask for the same thing get the same bytes.
 
+mod capture_status;
 mod flight_sql;
 mod flows;
 mod frames;

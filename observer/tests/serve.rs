@@ -3,6 +3,8 @@
 
 #[path = "serve/losses.rs"]
 mod losses;
+#[path = "serve/metrics.rs"]
+mod metrics;
 #[path = "serve/node.rs"]
 mod node;
 #[path = "serve/sharing.rs"]

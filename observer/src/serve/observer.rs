@@ -4,15 +4,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bpf_probes::event::SourceCounters;
-use flow::api::Timestamp;
 use flow::api::observer::observer_server::Observer;
 use flow::api::observer::{
     GetAgentEventsRequest, GetAgentEventsResponse, GetDebugEventsRequest, GetDebugEventsResponse, GetFlowsRequest,
     GetFlowsResponse, GetNamespacesRequest, GetNamespacesResponse, GetNodesRequest, GetNodesResponse, Node,
     ServerStatusRequest, ServerStatusResponse,
 };
-use flow::api::parallax::{CaptureStatus, SourceStatus, StageLoss};
 use flow::api::relay::NodeState as ApiNodeState;
 use tokio::sync::watch;
 use tokio_stream::{Empty, Stream};
@@ -20,7 +17,6 @@ use tonic::{Request, Response, Status};
 
 use super::namespaces;
 use super::{NodeState, open_until};
-use crate::log::Source;
 
 /// The window of `flows_rate`.
 const RATE_SECONDS: i64 = 60;
@@ -67,66 +63,6 @@ impl ObserverService {
             .max(1);
         (state.budget_bytes as u64 / bytes_a_flow).max(state.rows)
     }
-
-    fn capture(&self) -> CaptureStatus {
-        let counters = self.node.counters.read().clone();
-        let state = self.node.log.state();
-        let lost = self.node.log.losses().sums();
-        let time = |nanos| Some(Timestamp::from_nanos(nanos));
-        CaptureStatus {
-            mode: self.node.mode.clone(),
-            interfaces: self.node.interfaces.watched(),
-            packets_seen: counters.packets_seen,
-            drops_seen: counters.drops_seen,
-            tcp_events_seen: counters.tcp_events_seen,
-            delivered: counters.delivered,
-            aggregated: counters.aggregated,
-            sources: sources(&counters.sources),
-            not_ip: counters.not_ip,
-            malformed: counters.malformed,
-            lost: lost
-                .into_iter()
-                .map(|((stage, source, cpu), count)| StageLoss {
-                    stage: stage.name().to_owned(),
-                    cpu,
-                    count,
-                    source: source.map_or_else(String::new, |source| source.name().to_owned()),
-                })
-                .collect(),
-            log_bytes: state.bytes as u64,
-            log_budget_bytes: state.budget_bytes as u64,
-            connections: counters.connections,
-            connections_evicted: counters.connections_evicted,
-            oldest_flow: state.time_range.and_then(|(oldest, _)| time(oldest)),
-            newest_flow: state.time_range.and_then(|(_, newest)| time(newest)),
-            flows_evicted: state.evicted,
-            capture_filter: self.node.capture_filter.clone(),
-            filtered: counters.filtered,
-            requests_unwatched: counters.requests_unwatched,
-            requests_undecided: counters.requests_undecided,
-            history: self.node.history.as_ref().map(|progress| progress.status()),
-        }
-    }
-}
-
-/// A message for each source and CPU that has seen something.
-fn sources(sources: &[Vec<SourceCounters>]) -> Vec<SourceStatus> {
-    let of = |source: u32, cpu: u32, counted: &SourceCounters| SourceStatus {
-        source: Source::of(source).name().to_owned(),
-        cpu,
-        seen: counted.seen,
-        delivered: counted.delivered,
-        aggregated: counted.aggregated,
-        lost: counted.lost,
-        not_ip: counted.not_ip,
-        malformed: counted.malformed,
-        filtered: counted.filtered,
-    };
-    (0..)
-        .zip(sources)
-        .flat_map(|(source, cpus)| (0..).zip(cpus).map(move |(cpu, counted)| of(source, cpu, counted)))
-        .filter(|status| status.seen > 0)
-        .collect()
 }
 
 fn now_ns() -> i64 {
@@ -212,7 +148,7 @@ impl Observer for ObserverService {
             unavailable_nodes: Vec::new(),
             version: self.node.version.clone(),
             flows_rate: recent as f64 / window.max(MIN_RATE_SECONDS),
-            capture: Some(self.capture()),
+            capture: Some(self.node.capture_status()),
         }))
     }
 }

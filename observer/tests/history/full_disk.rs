@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use history::store::Store;
 
-use crate::node::{Namespace, Observer, Traffic, available, written};
+use crate::node::{METRICS, Namespace, Observer, Traffic, available, written};
 
 /// A small file system in memory, which goes with the test.
 struct Disk(PathBuf);
@@ -49,11 +49,13 @@ async fn a_full_disk_pauses_the_history_and_nothing_is_missing_afterwards() {
     let place = disk.0.join("history");
     let namespace = Namespace::new();
     let traffic = Traffic::start(&namespace, Duration::from_millis(2));
-    let observer = Observer::start(&namespace, folder.path(), &place, &[]);
+    let observer = Observer::start(&namespace, folder.path(), &place, &["--metrics-listen", METRICS]);
     observer.wait_for("a first file", |status| status.written > 0).await;
     disk.fill();
     let paused = observer.wait_for("a pause", |status| !status.problem.is_empty()).await;
     assert!(paused.problem.contains("No space left on device"), "{}", paused.problem);
+    let metrics = namespace.metrics();
+    assert!(metrics.contains("\nparallax_history_paused 1\n"), "{metrics}");
     let sent = traffic.sent();
     // It goes on observing meanwhile.
     let meanwhile = observer
@@ -66,6 +68,17 @@ async fn a_full_disk_pauses_the_history_and_nothing_is_missing_afterwards() {
             status.problem.is_empty() && status.written > meanwhile.seen
         })
         .await;
+    let metrics = namespace.metrics();
+    assert!(metrics.contains("\nparallax_history_paused 0\n"), "{metrics}");
+    // The other half of observer/tests/serve/metrics.rs, which has no history.
+    let manual = include_str!("../../../docs/metrics.md");
+    for name in metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+    {
+        let known = name == "target_info" || manual.contains(&format!("`{name}`"));
+        assert!(known, "docs/metrics.md does not name {name}");
+    }
     observer.end();
     let store = Store::open(place.to_str().unwrap()).unwrap();
     let session = &store.sessions().await.unwrap()[0];

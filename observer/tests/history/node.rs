@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
@@ -25,6 +26,9 @@ use nix::unistd::Pid;
 use tokio::net::UnixStream;
 use tonic::transport::{Endpoint, Uri};
 use tower::service_fn;
+
+/// Where an observer serves its metrics, in its own namespace.
+pub const METRICS: &str = "127.0.0.1:9965";
 
 static NUMBER: AtomicU16 = AtomicU16::new(0);
 
@@ -59,6 +63,24 @@ impl Namespace {
         run("ip", &["netns", "add", &namespace.name]);
         run("ip", &["-n", &namespace.name, "link", "set", "lo", "up"]);
         namespace
+    }
+}
+
+impl Namespace {
+    /// The metrics of the observer in it.
+    pub fn metrics(&self) -> String {
+        let path = format!("/run/netns/{}", self.name);
+        let asked = std::thread::spawn(move || {
+            setns(File::open(path).unwrap(), CloneFlags::CLONE_NEWNET).unwrap();
+            let mut connection = TcpStream::connect(METRICS).unwrap();
+            connection
+                .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                .unwrap();
+            let mut answer = String::new();
+            connection.read_to_string(&mut answer).unwrap();
+            answer
+        });
+        asked.join().unwrap()
     }
 }
 

@@ -25,6 +25,7 @@ const NARROW_BYTES: u32 = 65_535;
 
 pub struct TestNode {
     pub log: Arc<FlowLog>,
+    pub state: Arc<NodeState>,
     builder: FlowBatchBuilder,
     web: Arc<Endpoint>,
     node: Arc<Node>,
@@ -53,9 +54,11 @@ impl TestNode {
             history: None,
             sql: sql::limits::Limits::default(),
         });
-        let server = tokio::spawn(async move { servers.run(state, shutdown).await.unwrap() });
+        let served = Arc::clone(&state);
+        let server = tokio::spawn(async move { servers.run(served, shutdown).await.unwrap() });
         Self {
             log,
+            state,
             builder: FlowBatchBuilder::new(1, 0),
             web: Arc::new(Endpoint {
                 namespace: "team-a".into(),

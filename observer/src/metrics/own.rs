@@ -1,0 +1,197 @@
+//! The instruments. docs/metrics.md lists them for users; a test holds that it names each.
+
+use std::sync::Arc;
+
+use flow::api::parallax::{CaptureStatus, HistoryStatus, SourceStatus, StageLoss};
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Meter, MeterProvider as _};
+use opentelemetry_sdk::metrics::SdkMeterProvider;
+
+use crate::serve::NodeState;
+
+pub(super) fn register(provider: &SdkMeterProvider, node: &Arc<NodeState>) {
+    let own = Own {
+        meter: provider.meter("parallax"),
+        node: Arc::clone(node),
+    };
+    own.events();
+    own.log();
+    own.connections();
+    if node.history.is_some() {
+        own.history();
+    }
+}
+
+struct Own {
+    meter: Meter,
+    node: Arc<NodeState>,
+}
+
+impl Own {
+    /// A counter whose values are read when somebody asks.
+    fn counter(
+        &self,
+        name: &'static str,
+        unit: &'static str,
+        doc: &'static str,
+        read: impl Fn(&NodeState) -> Vec<(u64, Vec<KeyValue>)> + Send + Sync + 'static,
+    ) {
+        let node = Arc::clone(&self.node);
+        self.meter
+            .u64_observable_counter(name)
+            .with_unit(unit)
+            .with_description(doc)
+            .with_callback(move |observer| {
+                for (value, attributes) in read(&node) {
+                    observer.observe(value, &attributes);
+                }
+            })
+            .build();
+    }
+
+    /// A value that goes up and down.
+    fn gauge(
+        &self,
+        name: &'static str,
+        unit: &'static str,
+        doc: &'static str,
+        read: impl Fn(&NodeState) -> u64 + Send + Sync + 'static,
+    ) {
+        let node = Arc::clone(&self.node);
+        self.meter
+            .u64_observable_gauge(name)
+            .with_unit(unit)
+            .with_description(doc)
+            .with_callback(move |observer| observer.observe(read(&node), &[]))
+            .build();
+    }
+
+    fn events(&self) {
+        self.counter(
+            "parallax.events",
+            "{event}",
+            "Events that programs in the kernel were called for, by what became of them.",
+            |node| node.capture_status().sources.iter().flat_map(outcomes).collect(),
+        );
+        self.counter(
+            "parallax.lost_events",
+            "{event}",
+            "Events that were lost, by stage, source and CPU.",
+            |node| node.capture_status().lost.iter().map(lost).collect(),
+        );
+        self.counter("parallax.flows", "{flow}", "Flows that came into the log.", |node| {
+            vec![(node.log.state().seen, Vec::new())]
+        });
+    }
+
+    fn log(&self) {
+        self.counter(
+            "parallax.log.evicted_flows",
+            "{flow}",
+            "Flows that left the log in memory because it was full.",
+            |node| vec![(node.log.state().evicted, Vec::new())],
+        );
+        self.gauge("parallax.log.size", "By", "Memory that the log takes.", |node| {
+            node.log.state().bytes as u64
+        });
+        self.gauge("parallax.log.limit", "By", "Memory that the log may take.", |node| {
+            node.log.state().budget_bytes as u64
+        });
+        self.gauge(
+            "parallax.followers",
+            "{client}",
+            "Clients that follow the newest flows.",
+            |node| node.log.followers() as u64,
+        );
+    }
+
+    fn connections(&self) {
+        self.gauge(
+            "parallax.connections",
+            "{connection}",
+            "Connections in the table.",
+            |node| node.capture_status().connections,
+        );
+        let single =
+            |read: fn(&CaptureStatus) -> u64| move |node: &NodeState| vec![(read(&node.capture_status()), Vec::new())];
+        self.counter(
+            "parallax.connections.evicted",
+            "{connection}",
+            "Connections that were forgotten because the table was full.",
+            single(|status| status.connections_evicted),
+        );
+        self.counter(
+            "parallax.requests.unwatched",
+            "{request}",
+            "Requests that could not be watched for an answer, as too many waited.",
+            single(|status| status.requests_unwatched),
+        );
+        self.counter(
+            "parallax.requests.undecided",
+            "{request}",
+            "Requests of which nobody can say whether they were answered, as packets were lost meanwhile.",
+            single(|status| status.requests_undecided),
+        );
+    }
+
+    fn history(&self) {
+        let of = |read: fn(&HistoryStatus) -> u64| {
+            move |node: &NodeState| node.history.as_ref().map_or(0, |history| read(&history.status()))
+        };
+        self.gauge(
+            "parallax.history.paused",
+            "",
+            "Whether the history can't be written at the moment: 1 if so.",
+            of(|history| u64::from(!history.problem.is_empty())),
+        );
+        let flows = of(|history| history.flows);
+        self.counter(
+            "parallax.history.flows",
+            "{flow}",
+            "Flows of this run that are in files.",
+            move |node| vec![(flows(node), Vec::new())],
+        );
+        self.gauge(
+            "parallax.history.files",
+            "{file}",
+            "Files of this node in the history.",
+            of(|history| history.files),
+        );
+        self.gauge(
+            "parallax.history.size",
+            "By",
+            "Size of the files of this node in the history.",
+            of(|history| history.bytes),
+        );
+    }
+}
+
+fn outcomes(source: &SourceStatus) -> Vec<(u64, Vec<KeyValue>)> {
+    [
+        ("delivered", source.delivered),
+        ("aggregated", source.aggregated),
+        ("lost", source.lost),
+        ("not_ip", source.not_ip),
+        ("malformed", source.malformed),
+        ("filtered", source.filtered),
+    ]
+    .into_iter()
+    .map(|(outcome, count)| {
+        let attributes = vec![
+            KeyValue::new("source", source.source.clone()),
+            KeyValue::new("cpu", source.cpu.to_string()),
+            KeyValue::new("outcome", outcome),
+        ];
+        (count, attributes)
+    })
+    .collect()
+}
+
+fn lost(loss: &StageLoss) -> (u64, Vec<KeyValue>) {
+    let mut attributes = vec![KeyValue::new("stage", loss.stage.clone())];
+    if !loss.source.is_empty() {
+        attributes.push(KeyValue::new("source", loss.source.clone()));
+    }
+    attributes.extend(loss.cpu.map(|cpu| KeyValue::new("cpu", cpu.to_string())));
+    (loss.count, attributes)
+}
