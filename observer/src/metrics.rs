@@ -26,12 +26,12 @@ const SERIES: usize = 1 << 16;
 #[derive(Debug, thiserror::Error)]
 pub enum MetricsError {
     /// The address can't be listened on.
-    #[error("--metrics-listen: cannot listen on {address}: {source}; choose another address or port")]
+    #[error("--metrics-listen: cannot listen on {address}: {why}; choose another address or port")]
     Address {
         /// The address.
         address: SocketAddr,
         /// What the system says.
-        source: io::Error,
+        why: io::Error,
     },
     /// They don't fit together, which would be a fault of this program.
     #[error("cannot prepare metrics: {0}")]

@@ -215,7 +215,7 @@ pub async fn run(settings: Settings) -> Result<()> {
 fn serve_metrics(page: Option<Page>, node: &Arc<NodeState>, shutdown: &watch::Receiver<bool>) -> Result<JoinSet<()>> {
     let mut server = JoinSet::new();
     if let Some(page) = page {
-        tracing::info!(address = ?page.address(), "serving metrics");
+        tracing::info!(address = %page.address(), "serving metrics");
         let served = page.serve(Metrics::new(node)?, shutdown.clone());
         server.spawn(async move {
             if let Err(error) = served.await {

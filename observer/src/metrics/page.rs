@@ -16,7 +16,7 @@ use crate::serve::ended;
 
 /// An address that metrics will be served at.
 #[derive(Debug)]
-pub struct Page(TcpListener);
+pub struct Page(TcpListener, SocketAddr);
 
 impl Page {
     /// Takes the address, so that what is wrong with it is known before anything else starts.
@@ -24,18 +24,18 @@ impl Page {
     /// # Errors
     /// If it can't be listened on.
     pub async fn bind(address: SocketAddr) -> Result<Self, MetricsError> {
-        match TcpListener::bind(address).await {
-            Ok(listener) => Ok(Self(listener)),
-            Err(source) => Err(MetricsError::Address { address, source }),
-        }
+        let bound = async {
+            let listener = TcpListener::bind(address).await?;
+            let address = listener.local_addr()?;
+            Ok(Self(listener, address))
+        };
+        bound.await.map_err(|why| MetricsError::Address { address, why })
     }
 
-    /// Where it is; a port of 0 has become a real one.
-    ///
-    /// # Errors
-    /// If the system doesn't tell.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+    /// Where it is. A port of 0 has become a real one.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.1
     }
 
     /// Serves until `shutdown` becomes true.

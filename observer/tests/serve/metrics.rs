@@ -118,7 +118,7 @@ fn get(address: SocketAddr, path: &str) -> String {
 async fn the_page_is_what_prometheus_expects() {
     let node = node().await;
     let page = Page::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-    let address = page.address().unwrap();
+    let address = page.address();
     let taken = Page::bind(address).await.unwrap_err().to_string();
     assert!(taken.contains(&format!("cannot listen on {address}")), "{taken}");
     let (stop, stopped) = tokio::sync::watch::channel(false);
