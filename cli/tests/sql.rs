@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use flow::builder::FlowBatchBuilder;
 use flow::record::{FlowRecord, Ip, Transport, to_stored};
 use history::store::Store;
-use history::writer::{Retention, Writer};
+use history::writer::Writer;
 
 const START_NS: i64 = 1_763_926_496_000_000_000;
 
@@ -41,8 +41,7 @@ fn folder() -> tempfile::TempDir {
     runtime.block_on(async {
         let store = Store::open(folder.path().to_str().unwrap()).unwrap();
         store.prepare().await.unwrap();
-        let all = Retention { bytes: None, age: None };
-        Writer::new(store, "n".into(), 7, all).write(&[batch]).await.unwrap();
+        Writer::new(store, "n".into(), 7).write(&[batch]).await.unwrap();
     });
     folder
 }

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{ArrowPrimitiveType, TimestampNanosecondType, UInt16Type, UInt32Type};
+use arrow_array::types::{ArrowPrimitiveType, TimestampNanosecondType, UInt16Type};
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, RecordBatch, StringArray, UInt32Array,
-    new_null_array,
+    Array, ArrayRef, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, RecordBatch, StringArray, new_null_array,
 };
 use arrow_schema::ArrowError;
 use uuid::Uuid;
@@ -58,26 +57,26 @@ impl<'a> Text<'a> {
 
 /// A column of numbers that are stored once a batch.
 #[derive(Clone, Copy, Debug)]
-pub struct SharedU32<'a> {
+pub struct Shared<'a, T: ArrowPrimitiveType> {
     keys: &'a PrimitiveArray<UInt16Type>,
-    values: &'a UInt32Array,
+    values: &'a PrimitiveArray<T>,
 }
 
-impl<'a> SharedU32<'a> {
+impl<'a, T: ArrowPrimitiveType> Shared<'a, T> {
     /// The number in that row.
     #[must_use]
-    pub fn get(&self, row: usize) -> Option<u32> {
+    pub fn get(&self, row: usize) -> Option<T::Native> {
         let key = shared_key(self.keys, row)?;
         self.values.is_valid(key).then(|| self.values.value(key))
     }
 
     /// The distinct values, so that a filter looks at each once.
     #[must_use]
-    pub fn values(&self) -> &'a UInt32Array {
+    pub fn values(&self) -> &'a PrimitiveArray<T> {
         self.values
     }
 
-    /// Each row's place in [`SharedU32::values`].
+    /// Each row's place in [`Shared::values`].
     #[must_use]
     pub fn keys(&self) -> &'a PrimitiveArray<UInt16Type> {
         self.keys
@@ -225,11 +224,11 @@ impl FlowBatch {
     /// # Panics
     /// If the column isn't of that type.
     #[must_use]
-    pub fn shared(&self, column: Column) -> Option<SharedU32<'_>> {
+    pub fn shared<T: ArrowPrimitiveType>(&self, column: Column) -> Option<Shared<'_, T>> {
         let array = self.column(column)?.as_dictionary::<UInt16Type>();
-        Some(SharedU32 {
+        Some(Shared {
             keys: array.keys(),
-            values: array.values().as_primitive::<UInt32Type>(),
+            values: array.values().as_primitive::<T>(),
         })
     }
 
@@ -238,8 +237,8 @@ impl FlowBatch {
     /// # Panics
     /// If the column isn't of that type.
     #[must_use]
-    pub fn shared_at(&self, column: Column, row: usize) -> Option<u32> {
-        self.shared(column)?.get(row)
+    pub fn shared_at<T: ArrowPrimitiveType>(&self, column: Column, row: usize) -> Option<T::Native> {
+        self.shared::<T>(column)?.get(row)
     }
 
     /// Time of a row, nanoseconds since the Unix epoch.

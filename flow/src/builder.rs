@@ -12,7 +12,7 @@ use crate::batch::FlowBatch;
 use crate::endpoint::{DropSite, Endpoint, Interface, Node, Process};
 use crate::record::{FlowRecord, L7, TcpEvent};
 use crate::schema::Column;
-use column::{Bools, Bytes, Fixed, Numbers, Texts};
+use column::{Bools, Bytes, Fixed, Numbers, SharedNumbers, Texts};
 use shared::{Keys, Shared};
 
 /// Appends rows to columns and seals them into a [`FlowBatch`]. Nothing is allocated for a row; a column costs nothing
@@ -57,8 +57,8 @@ pub struct FlowBatchBuilder {
     trace_reason: Numbers<UInt8Type>,
     is_reply: Bools,
     policy_match_type: Numbers<UInt32Type>,
-    netns_cookie: Numbers<UInt64Type>,
-    cgroup_id: Numbers<UInt64Type>,
+    netns_cookie: SharedNumbers<UInt64Type>,
+    cgroup_id: SharedNumbers<UInt64Type>,
     socket_cookie: Numbers<UInt64Type>,
     length: Numbers<UInt32Type>,
     packets: Numbers<UInt32Type>,
@@ -153,8 +153,8 @@ impl FlowBatchBuilder {
             trace_reason: Numbers::default(),
             is_reply: Bools::default(),
             policy_match_type: Numbers::default(),
-            netns_cookie: Numbers::default(),
-            cgroup_id: Numbers::default(),
+            netns_cookie: SharedNumbers::default(),
+            cgroup_id: SharedNumbers::default(),
             socket_cookie: Numbers::default(),
             length: Numbers::default(),
             packets: Numbers::default(),

@@ -35,6 +35,8 @@ pub enum Kind {
     Text,
     /// An unsigned number of 32 bits, stored once a batch.
     SharedU32,
+    /// An unsigned number of 64 bits, stored once a batch.
+    SharedU64,
     /// Bytes of any length.
     Bytes,
 }
@@ -55,6 +57,7 @@ impl Kind {
             Self::Mac => DataType::FixedSizeBinary(6),
             Self::Text => DataType::Dictionary(Box::new(DataType::UInt16), Box::new(DataType::Utf8)),
             Self::SharedU32 => DataType::Dictionary(Box::new(DataType::UInt16), Box::new(DataType::UInt32)),
+            Self::SharedU64 => DataType::Dictionary(Box::new(DataType::UInt16), Box::new(DataType::UInt64)),
             Self::Bytes => DataType::Binary,
         }
     }
@@ -112,8 +115,8 @@ columns! {
     PolicyMatchType "policy_match_type" U32 "How a policy verdict matched, as the API numbers it (flows of other observers).";
     InterfaceIndex "interface_index" SharedU32 "Index of the interface in its network namespace.";
     InterfaceName "interface_name" Text "Name of the interface; null for interfaces of other network namespaces.";
-    NetnsCookie "netns_cookie" U64 "Cookie of the network namespace (`SO_NETNS_COOKIE`), for drops.";
-    CgroupId "cgroup_id" U64 "Cgroup of the socket, where the kernel knows it.";
+    NetnsCookie "netns_cookie" SharedU64 "Cookie of the network namespace (`SO_NETNS_COOKIE`), for drops.";
+    CgroupId "cgroup_id" SharedU64 "Cgroup of the socket, where the kernel knows it.";
     ProcessId "process_id" SharedU32 "Process whose socket it is, where the kernel tells: for TCP events, and for packets that leave through TCP sockets of this node.";
     ProcessName "process_name" Text "Command of that process (`comm`), at most 15 bytes.";
     SocketCookie "socket_cookie" U64 "Cookie of the socket (`SO_COOKIE`; flows of other observers).";

@@ -48,6 +48,7 @@ impl TableColumn {
             Source::Column(column) => match column.kind() {
                 Kind::Address | Kind::Mac | Kind::Text => DataType::Utf8View,
                 Kind::SharedU32 => DataType::UInt32,
+                Kind::SharedU64 => DataType::UInt64,
                 other => other.data_type(),
             },
         }
@@ -187,7 +188,7 @@ fn array(batch: &FlowBatch, of: &TableColumn) -> Result<ArrayRef, ArrowError> {
             Some(name) => cells::named(stored, column.kind(), name),
             None => match column.kind() {
                 Kind::Text => cells::shared_text(stored, |text| Some(text)),
-                Kind::SharedU32 => cells::shared_number(stored),
+                Kind::SharedU32 | Kind::SharedU64 => cells::shared_number(stored),
                 Kind::Address => Ok(cells::address(stored)),
                 Kind::Mac => Ok(cells::mac(stored)),
                 _ => Ok(Arc::clone(stored)),

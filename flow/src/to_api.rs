@@ -67,7 +67,9 @@ impl FlowBatch {
         let byte = |column| i32::from(self.number::<UInt8Type>(column, row).unwrap_or_default());
         let kernel_reason = self.text_at(Column::DropReason, row);
         let (drop_reason, drop_reason_desc) = self.drop_reasons(row);
-        let code = self.shared_at(Column::DropReasonCode, row).unwrap_or_default();
+        let code = self
+            .shared_at::<UInt32Type>(Column::DropReasonCode, row)
+            .unwrap_or_default();
         let l4 = self.layer4(row);
         Flow {
             time: Some(Timestamp::from_nanos(self.time_ns(row))),
@@ -105,7 +107,7 @@ impl FlowBatch {
                 .map(|value| pbjson_types::BoolValue { value }),
             interface: self.interface(row),
             socket_cookie: self.number::<UInt64Type>(Column::SocketCookie, row).unwrap_or_default(),
-            cgroup_id: self.number::<UInt64Type>(Column::CgroupId, row).unwrap_or_default(),
+            cgroup_id: self.shared_at::<UInt64Type>(Column::CgroupId, row).unwrap_or_default(),
             trace_context: self.text_at(Column::TraceId, row).map(|trace_id| TraceContext {
                 parent: Some(TraceParent {
                     trace_id: trace_id.to_owned(),
@@ -125,11 +127,14 @@ impl FlowBatch {
 
     /// The drop reason as the API has it: the older number, and the value of its enum.
     pub(crate) fn drop_reasons(&self, row: usize) -> (u32, i32) {
-        let api_reason = self.shared_at(Column::DropReasonApi, row).unwrap_or_default();
+        let api_reason = self
+            .shared_at::<UInt32Type>(Column::DropReasonApi, row)
+            .unwrap_or_default();
         let older = if self.text_at(Column::DropReason, row).is_some() {
             api_reason
         } else {
-            self.shared_at(Column::DropReasonCode, row).unwrap_or_default()
+            self.shared_at::<UInt32Type>(Column::DropReasonCode, row)
+                .unwrap_or_default()
         };
         (older, i32::try_from(api_reason).unwrap_or_default())
     }
@@ -253,8 +258,8 @@ impl FlowBatch {
 
     pub(crate) fn endpoint(&self, row: usize, columns: &EndpointColumns) -> Option<Endpoint> {
         let endpoint = Endpoint {
-            id: self.shared_at(columns.id, row).unwrap_or_default(),
-            identity: self.shared_at(columns.identity, row).unwrap_or_default(),
+            id: self.shared_at::<UInt32Type>(columns.id, row).unwrap_or_default(),
+            identity: self.shared_at::<UInt32Type>(columns.identity, row).unwrap_or_default(),
             cluster_name: self.owned(columns.cluster, row),
             namespace: self.owned(columns.namespace, row),
             labels: self.list(columns.labels, row),
@@ -284,7 +289,9 @@ impl FlowBatch {
 
     pub(crate) fn interface(&self, row: usize) -> Option<NetworkInterface> {
         let interface = NetworkInterface {
-            index: self.shared_at(Column::InterfaceIndex, row).unwrap_or_default(),
+            index: self
+                .shared_at::<UInt32Type>(Column::InterfaceIndex, row)
+                .unwrap_or_default(),
             name: self.owned(Column::InterfaceName, row),
         };
         (interface != NetworkInterface::default()).then_some(interface)
@@ -344,12 +351,14 @@ impl FlowBatch {
             ttl: self.number::<UInt8Type>(Column::Ttl, row).map(u32::from),
             vlan: half(Column::Vlan).into_iter().chain(half(Column::InnerVlan)).collect(),
             fragment_offset: half(Column::FragmentOffset),
-            netns_cookie: self.number::<UInt64Type>(Column::NetnsCookie, row).unwrap_or_default(),
+            netns_cookie: self
+                .shared_at::<UInt64Type>(Column::NetnsCookie, row)
+                .unwrap_or_default(),
             ip_protocol: self
                 .number::<UInt8Type>(Column::Protocol, row)
                 .filter(|_| no_transport)
                 .map(u32::from),
-            process_id: self.shared_at(Column::ProcessId, row).unwrap_or_default(),
+            process_id: self.shared_at::<UInt32Type>(Column::ProcessId, row).unwrap_or_default(),
             process_name: self.owned(Column::ProcessName, row),
             tcp_state_old: self.owned(Column::TcpStateOld, row),
             tcp_state_new: self.owned(Column::TcpStateNew, row),

@@ -75,7 +75,7 @@ fn a_refused_connection_is_seen_with_the_reason_and_the_place_of_the_drop() {
         Some("10.99.0.1".parse().unwrap())
     );
     assert_eq!(
-        batch.shared_at(Column::SourceIdentity, row),
+        batch.shared_at::<UInt32Type>(Column::SourceIdentity, row),
         Some(1),
         "the node's own address"
     );
@@ -396,7 +396,7 @@ fn the_sender_of_a_packet_is_known_by_its_cgroup() {
     let (batch, row) = running
         .wait_for(|batch, row| port(batch, row) == Some(1010) && byte(batch, Column::Verdict, row) == Some(1))
         .expect("the packet is seen");
-    let cgroup = batch.number::<UInt64Type>(Column::CgroupId, row);
+    let cgroup = batch.shared_at::<UInt64Type>(Column::CgroupId, row);
     running.stop();
     match std::fs::metadata("/sys/fs/cgroup/cgroup.controllers") {
         Ok(_) => assert!(cgroup.is_some_and(|cgroup| cgroup > 0), "{cgroup:?}"),

@@ -64,7 +64,7 @@ fn connect(playground: &Playground, to: SocketAddr) -> bool {
 }
 
 fn own_process(batch: &FlowBatch, row: usize) -> bool {
-    batch.shared_at(Column::ProcessId, row) == Some(std::process::id())
+    batch.shared_at::<UInt32Type>(Column::ProcessId, row) == Some(std::process::id())
         && batch
             .text_at(Column::ProcessName, row)
             .is_some_and(|name| !name.is_empty())
@@ -89,7 +89,7 @@ fn a_refused_connection_is_reset_by_the_server_and_seen_by_the_client() {
         let (_, destination) = ends(&batch, row).unwrap();
         assert_eq!(destination.ip(), client);
         assert_eq!(batch.text_at(Column::ResetReason, row), Some("NO_SOCKET"));
-        assert!(batch.number::<UInt64Type>(Column::NetnsCookie, row).is_some());
+        assert!(batch.shared_at::<UInt64Type>(Column::NetnsCookie, row).is_some());
 
         let (batch, row) = running
             .wait_for(|batch, row| is_event(batch, row, RESET_RECEIVED) && from_server(batch, row, server))
@@ -200,7 +200,7 @@ fn a_connection_has_states_with_process_and_round_trip_time() {
         .expect("the client closes");
     let (batch, row) = closing;
     assert!(batch.number::<UInt32Type>(Column::SrttUs, row) > Some(0));
-    assert!(batch.number::<UInt64Type>(Column::CgroupId, row).is_some());
+    assert!(batch.shared_at::<UInt64Type>(Column::CgroupId, row).is_some());
 
     let (batch, row) = running
         .wait_for(|batch, row| from_client(batch, row, server) && change(batch, row).1 == Some("CLOSE"))

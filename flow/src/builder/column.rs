@@ -1,6 +1,7 @@
 //! Columns of the row's own values. Each takes memory for a full batch with its first value, so that a value is then set
 //! by two stores; rows without a value are null.
 
+use std::hash::Hash;
 use std::sync::Arc;
 
 use arrow_array::types::{ArrowPrimitiveType, TimestampNanosecondType, UInt16Type};
@@ -131,6 +132,58 @@ impl<T: ArrowPrimitiveType> Numbers<T> {
             PrimitiveArray::new(ScalarBuffer::from(self.values[..rows].to_vec()), nulls),
             bytes,
         ))
+    }
+}
+
+/// Large numbers of which a batch has few: each distinct one is stored once.
+#[derive(Debug)]
+pub(crate) struct SharedNumbers<T: ArrowPrimitiveType> {
+    keys: Numbers<UInt16Type>,
+    values: Vec<T::Native>,
+    index: FxHashMap<T::Native, u16>,
+    last: Option<(T::Native, u16)>,
+}
+
+impl<T: ArrowPrimitiveType> Default for SharedNumbers<T> {
+    fn default() -> Self {
+        Self {
+            keys: Numbers::default(),
+            values: Vec::new(),
+            index: FxHashMap::default(),
+            last: None,
+        }
+    }
+}
+
+impl<T: ArrowPrimitiveType<Native: Eq + Hash>> SharedNumbers<T> {
+    /// Zero is null.
+    #[inline]
+    pub(crate) fn set_known(&mut self, row: usize, value: T::Native) {
+        if value == T::Native::default() {
+            return;
+        }
+        let key = match self.last {
+            Some((last, key)) if last == value => key,
+            _ => self.key(value),
+        };
+        self.keys.set(row, key);
+    }
+
+    fn key(&mut self, value: T::Native) -> u16 {
+        let values = &mut self.values;
+        let key = *self.index.entry(value).or_insert_with(|| {
+            values.push(value);
+            u16::try_from(values.len() - 1).expect("invariant: a batch has fewer rows than keys")
+        });
+        self.last = Some((value, key));
+        key
+    }
+
+    pub(crate) fn finish(&self, rows: usize) -> Option<Finished> {
+        let (keys, bytes) = self.keys.finish_keys(rows)?;
+        let values = PrimitiveArray::<T>::from_iter_values(self.values.iter().copied());
+        let held = bytes + values.get_buffer_memory_size();
+        Some(Finished::new(DictionaryArray::new(keys, Arc::new(values)), held))
     }
 }
 

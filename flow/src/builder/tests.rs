@@ -57,7 +57,7 @@ fn a_row_reads_back_as_it_was_written() {
     assert_eq!(batch.address(Column::SourceIp, 1), None);
     assert_eq!(batch.text_at(Column::SourcePod, 0), Some("web-0"));
     assert_eq!(batch.text_at(Column::SourcePod, 1), None);
-    assert_eq!(batch.shared_at(Column::SourceIdentity, 1), Some(2));
+    assert_eq!(batch.shared_at::<UInt32Type>(Column::SourceIdentity, 1), Some(2));
     assert_eq!(batch.text_at(Column::DestinationNamespace, 1), None);
     assert_eq!(batch.number::<UInt16Type>(Column::DestinationPort, 0), Some(443));
     assert_eq!(batch.number::<UInt16Type>(Column::DestinationPort, 1), None);
@@ -156,4 +156,91 @@ fn a_packet_costs_less_than_128_bytes() {
     let batch = builder.seal().unwrap();
     let bytes_a_flow = batch.bytes() / batch.rows();
     assert!(bytes_a_flow <= 128, "{bytes_a_flow} bytes a flow");
+}
+
+/// Nothing but short connections: packets, drops and events of sockets in turn, so that the columns of all three are there.
+#[test]
+fn a_flow_of_short_connections_costs_less_than_128_bytes() {
+    let world = endpoint("", "", 2);
+    let node = Arc::new(Node {
+        name: "node-1".into(),
+        labels: String::new(),
+    });
+    let interface = Arc::new(Interface {
+        index: 7,
+        name: "eth0".into(),
+    });
+    let site = Arc::new(DropSite {
+        reason: "NO_SOCKET".into(),
+        symbol: "tcp_v4_rcv+0x8f".into(),
+        code: 3,
+        ..DropSite::default()
+    });
+    let process = Arc::new(Process {
+        id: 7,
+        name: "curl".into(),
+    });
+    let mut builder = FlowBatchBuilder::new(1, 0);
+    for row in 0..MAX_ROWS {
+        let packet = FlowRecord {
+            time_ns: row as i64,
+            node: Some(&node),
+            interface: Some(&interface),
+            flow_type: 1,
+            event_type: Some(4),
+            verdict: 1,
+            traffic_direction: 1,
+            observation_point: 5,
+            trace_reason: 1,
+            is_reply: Some(row % 2 == 0),
+            cgroup_id: 1 << 33 | (row % 64) as u64,
+            netns_cookie: 1 << 40 | (row % 16) as u64,
+            length: 100,
+            packets: 1,
+            mac: Some(([1; 6], [2; 6])),
+            ip: Some(Ip {
+                version: 4,
+                source: Some([1; 16]),
+                destination: Some([2; 16]),
+                ttl: Some(64),
+                ..Ip::default()
+            }),
+            transport: Transport {
+                protocol: Some(6),
+                ports: Some((1, 2)),
+                tcp_flags: Some(2),
+                tcp: Some((1, 2, 3)),
+                icmp: None,
+            },
+            source: Some(&world),
+            destination: Some(&world),
+            process: Some(&process),
+            ..FlowRecord::default()
+        };
+        builder.append(&match row % 3 {
+            0 => packet,
+            1 => FlowRecord {
+                drop: Some(&site),
+                ..packet
+            },
+            _ => FlowRecord {
+                tcp_event: TcpEvent {
+                    old_state: "SYN_SENT",
+                    new_state: "ESTABLISHED",
+                    srtt_us: 100,
+                    reset_reason: "",
+                },
+                ..packet
+            },
+        });
+    }
+    let batch = builder.seal().unwrap();
+    assert_eq!(batch.shared_at::<UInt64Type>(Column::CgroupId, 65), Some(1 << 33 | 1));
+    assert_eq!(
+        batch.shared_at::<UInt64Type>(Column::NetnsCookie, 65),
+        Some(1 << 40 | 1)
+    );
+    let bytes_a_flow = batch.bytes() / batch.rows();
+    assert!(bytes_a_flow <= 128, "{bytes_a_flow} bytes a flow");
+    println!("{bytes_a_flow} bytes a flow");
 }

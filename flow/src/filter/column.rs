@@ -1,6 +1,6 @@
 //! Looking at a column as a whole.
 
-use arrow_array::types::{ArrowPrimitiveType, UInt16Type};
+use arrow_array::types::{ArrowPrimitiveType, UInt16Type, UInt32Type};
 use arrow_array::{Array, PrimitiveArray};
 use arrow_buffer::BooleanBuffer;
 
@@ -98,7 +98,7 @@ fn by_key(keys: &PrimitiveArray<UInt16Type>, verdicts: &[bool]) -> BooleanBuffer
 
 /// Rows whose shared number fits; a null counts as zero, as the API has it.
 pub(super) fn shared_numbers(batch: &FlowBatch, column: Column, fits: impl Fn(u32) -> bool) -> BooleanBuffer {
-    let Some(shared) = batch.shared(column) else {
+    let Some(shared) = batch.shared::<UInt32Type>(column) else {
         return if fits(0) {
             BooleanBuffer::new_set(batch.rows())
         } else {

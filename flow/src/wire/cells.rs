@@ -38,6 +38,39 @@ impl<T: ArrowNativeType> Cells<T> {
     }
 }
 
+/// Numbers of a column that are stored once a batch; a column that isn't there has none.
+#[derive(Debug)]
+pub(super) struct SharedCells<T: ArrowNativeType> {
+    keys: Cells<u16>,
+    values: Vec<T>,
+}
+
+impl<T: ArrowNativeType> SharedCells<T> {
+    pub(super) fn new<A: ArrowPrimitiveType<Native = T>>(batch: &FlowBatch, column: Column) -> Self {
+        match batch.shared::<A>(column) {
+            Some(shared) => Self {
+                keys: Cells {
+                    values: shared.keys().values().clone(),
+                    nulls: shared.keys().nulls().cloned(),
+                },
+                values: shared.values().values().to_vec(),
+            },
+            None => Self {
+                keys: Cells {
+                    values: Vec::new().into(),
+                    nulls: None,
+                },
+                values: Vec::new(),
+            },
+        }
+    }
+
+    #[inline]
+    pub(super) fn get(&self, row: usize) -> Option<T> {
+        self.values.get(usize::from(self.keys.get(row)?)).copied()
+    }
+}
+
 /// Booleans of a column.
 #[derive(Debug)]
 pub(super) struct Bits(Option<BooleanArray>);
@@ -99,7 +132,7 @@ pub(super) struct Columns {
     pub(super) trace_reason: Cells<u8>,
     pub(super) is_reply: Bits,
     pub(super) policy_match_type: Cells<u32>,
-    pub(super) cgroup_id: Cells<u64>,
+    pub(super) cgroup_id: SharedCells<u64>,
     pub(super) socket_cookie: Cells<u64>,
     pub(super) ip_trace_id: Cells<u64>,
     pub(super) l7_type: Cells<u8>,
@@ -121,7 +154,7 @@ impl Columns {
             trace_reason: byte(Column::TraceReason),
             is_reply: Bits::new(batch, Column::IsReply),
             policy_match_type: Cells::new::<UInt32Type>(batch, Column::PolicyMatchType),
-            cgroup_id: long(Column::CgroupId),
+            cgroup_id: SharedCells::new::<UInt64Type>(batch, Column::CgroupId),
             socket_cookie: long(Column::SocketCookie),
             ip_trace_id: long(Column::IpTraceId),
             l7_type: byte(Column::L7Type),

@@ -4,7 +4,7 @@ use arrow_array::types::{UInt8Type, UInt16Type, UInt32Type, UInt64Type};
 use prost::encoding::encode_varint;
 
 use super::address::{push_address, push_mac};
-use super::cells::{Bits, Cells, Fixed};
+use super::cells::{Bits, Cells, Fixed, SharedCells};
 use super::fragments::Fragments;
 use super::protobuf::{nested, number, present, signed, text};
 use super::transport::{L4_UDP, write_ports};
@@ -49,7 +49,7 @@ pub(super) struct Headers {
     packets: Cells<u32>,
     tries: Cells<u32>,
     waited_ns: Cells<u64>,
-    netns_cookie: Cells<u64>,
+    netns_cookie: SharedCells<u64>,
     srtt_us: Cells<u32>,
     drop: Fragments,
     process: Fragments,
@@ -95,7 +95,7 @@ impl Headers {
             packets: word(Column::Packets),
             tries: word(Column::Tries),
             waited_ns: Cells::new::<UInt64Type>(batch, Column::WaitedNs),
-            netns_cookie: Cells::new::<UInt64Type>(batch, Column::NetnsCookie),
+            netns_cookie: SharedCells::new::<UInt64Type>(batch, Column::NetnsCookie),
             srtt_us: word(Column::SrttUs),
             drop: Fragments::new(batch, &DROP_COLUMNS),
             process: Fragments::new(batch, &[Column::ProcessId, Column::ProcessName]),
@@ -207,7 +207,10 @@ fn process(batch: &FlowBatch, row: usize, out: &mut Vec<u8>) {
     number(
         out,
         20,
-        batch.shared_at(Column::ProcessId, row).unwrap_or_default().into(),
+        batch
+            .shared_at::<UInt32Type>(Column::ProcessId, row)
+            .unwrap_or_default()
+            .into(),
     );
     text(out, 21, batch.text_at(Column::ProcessName, row).unwrap_or_default());
 }
@@ -217,7 +220,7 @@ fn drop_detail(batch: &FlowBatch, row: usize, out: &mut Vec<u8>) {
     text(out, 1, reason.unwrap_or_default());
     text(out, 2, batch.text_at(Column::DropSymbol, row).unwrap_or_default());
     let code = batch
-        .shared_at(Column::DropReasonCode, row)
+        .shared_at::<UInt32Type>(Column::DropReasonCode, row)
         .filter(|_| reason.is_some());
     number(out, 3, code.unwrap_or_default().into());
 }

@@ -351,7 +351,7 @@ fn with_keys_apart(batch: &FlowBatch) -> FlowBatch {
         .iter()
         .map(|column| {
             let array = batch.column(*column)?;
-            if !matches!(column.kind(), Kind::Text | Kind::SharedU32) {
+            if !matches!(column.kind(), Kind::Text | Kind::SharedU32 | Kind::SharedU64) {
                 return Some(Arc::clone(array));
             }
             let dictionary = array.as_dictionary::<UInt16Type>();
