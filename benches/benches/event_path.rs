@@ -10,15 +10,15 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use flow::api::flow::FlowFilter;
 use flow::api::flow::flow_filter::Experimental;
 use flow::batch::FlowBatch;
-use flow::builder::MAX_ROWS;
-use flow::endpoint::{Endpoint, Node};
+use flow::builder::{FlowBatchBuilder, MAX_ROWS};
+use flow::endpoint::{Endpoint, Interface, Node};
 use flow::filter::Filters;
 use flow::mask::FlowMask;
-use flow::record::to_stored;
+use flow::record::{FlowRecord, Ip, Transport, to_stored};
 use observer::connection::{ConnectionTable, Passage};
 use observer::decode::decode;
 use observer::drop_site::KernelNames;
-use observer::names::{NameTable, Names};
+use observer::names::{NameTable, Names, Resolver};
 use observer::observation_point::Role;
 use observer::pipeline::{Pipeline, PipelineOptions};
 use prost::Message;
@@ -92,7 +92,7 @@ fn events() -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn pipeline() -> Pipeline {
+fn names() -> Arc<Names> {
     let names = Arc::new(Names::default());
     let mut table = NameTable::default();
     for server in 0..SERVERS {
@@ -107,6 +107,10 @@ fn pipeline() -> Pipeline {
         table.insert(std::net::IpAddr::from(network).into(), Arc::new(endpoint));
     }
     names.publish(table);
+    names
+}
+
+fn pipeline() -> Pipeline {
     let mut pipeline = Pipeline::new(PipelineOptions {
         log_id: 1,
         node: Node {
@@ -114,7 +118,7 @@ fn pipeline() -> Pipeline {
             labels: String::new(),
         },
         connections: 65_536,
-        names,
+        names: names(),
         kernel_names: Box::new(FixedNames),
         netns_cookie: 0,
         silence: Some(Duration::from_secs(3)),
@@ -129,6 +133,53 @@ fn filled(events: &[Vec<u8>]) -> Pipeline {
         pipeline.record(event).expect("records of this build");
     }
     pipeline
+}
+
+/// Rows as the pipeline makes them of packets.
+fn rows(headers: &[PacketHeaders]) -> Vec<FlowRecord<'static>> {
+    // What rows borrow lives as long as the program: there is one set of it.
+    let ends: &[Arc<Endpoint>] = Vec::leak((0..SERVERS).map(|_| Arc::new(Endpoint::default())).collect());
+    let node: &Arc<Node> = Box::leak(Box::new(Arc::new(Node {
+        name: "node-1".into(),
+        labels: String::new(),
+    })));
+    let interface: &Arc<Interface> = Box::leak(Box::new(Arc::new(Interface {
+        index: 7,
+        name: "veth0".into(),
+    })));
+    let row = |(number, packet): (usize, &PacketHeaders)| FlowRecord {
+        time_ns: number as i64 * 1000,
+        node: Some(node),
+        interface: Some(interface),
+        flow_type: 1,
+        event_type: Some(4),
+        verdict: 1,
+        traffic_direction: 1,
+        observation_point: 5,
+        is_reply: Some(number % 2 == 0),
+        cgroup_id: 7,
+        length: 120,
+        packets: 1,
+        mac: Some((packet.source_mac, packet.destination_mac)),
+        ip: Some(Ip {
+            version: packet.ip_version,
+            source: Some(packet.source),
+            destination: Some(packet.destination),
+            ttl: Some(packet.ttl),
+            ..Ip::default()
+        }),
+        transport: Transport {
+            protocol: Some(packet.protocol),
+            ports: Some((packet.source_port, packet.destination_port)),
+            tcp_flags: Some(packet.tcp_flags.into()),
+            tcp: Some((1, 2, 3)),
+            icmp: None,
+        },
+        source: Some(&ends[number % SERVERS]),
+        destination: Some(&ends[(number + 1) % SERVERS]),
+        ..FlowRecord::default()
+    };
+    headers.iter().enumerate().map(row).collect()
 }
 
 fn batch(events: &[Vec<u8>]) -> FlowBatch {
@@ -154,6 +205,30 @@ fn capture(criterion: &mut Criterion) {
                 .filter(|packet| table.observe(black_box(packet), Passage::At(1)).is_reply == Some(true))
                 .count()
         });
+    });
+    let mut resolver = Resolver::new(names());
+    group.bench_function("enrich: both addresses", |bencher| {
+        bencher.iter(|| {
+            let mut named = 0;
+            for packet in &headers {
+                resolver.make_room();
+                let ends = [packet.source, packet.destination].map(|address| resolver.find(black_box(address)));
+                named += ends.iter().filter(|end| !resolver.get(**end).pod.is_empty()).count();
+            }
+            named
+        });
+    });
+    let rows = rows(&headers);
+    group.bench_function("append a row", |bencher| {
+        bencher.iter_batched_ref(
+            || FlowBatchBuilder::new(1, 0),
+            |builder| {
+                for row in &rows {
+                    builder.append(black_box(row));
+                }
+            },
+            BatchSize::LargeInput,
+        );
     });
     group.bench_function("whole: record to row", |bencher| {
         bencher.iter_batched_ref(

@@ -14,7 +14,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use parking_lot::RwLock;
 use prefix_trie::PrefixMap;
 
-pub(crate) use resolver::Resolver;
+pub use resolver::{Found, Resolver};
 
 /// Names of addresses and networks; the longest prefix that contains an address wins.
 #[derive(Clone, Debug, Default)]

@@ -22,7 +22,7 @@ const DNS_NAMES: usize = 1 << 14;
 /// Finds the endpoint of an address: by name table, then the node's own addresses, then the world; with the DNS names
 /// that clients of this node were seen to look up.
 #[derive(Debug)]
-pub(crate) struct Resolver {
+pub struct Resolver {
     names: Arc<Names>,
     table: Arc<NameTable>,
     local: FxHashSet<Address>,
@@ -35,7 +35,9 @@ pub(crate) struct Resolver {
 }
 
 impl Resolver {
-    pub(crate) fn new(names: Arc<Names>) -> Self {
+    /// A resolver that follows what is published to `names`.
+    #[must_use]
+    pub fn new(names: Arc<Names>) -> Self {
         Self {
             table: names.current(),
             names,
@@ -73,18 +75,20 @@ impl Resolver {
     }
 
     /// Forgets all if there may soon be no room. To be called before endpoints are found that are to be used together.
-    pub(crate) fn make_room(&mut self) {
+    pub fn make_room(&mut self) {
         if self.endpoints.len() >= CACHED_ADDRESSES {
             self.forget();
         }
     }
 
     /// What [`Resolver::find`] has found.
-    pub(crate) fn get(&self, found: Found) -> &Arc<Endpoint> {
+    #[must_use]
+    pub fn get(&self, found: Found) -> &Arc<Endpoint> {
         &self.endpoints[found.0]
     }
 
-    pub(crate) fn find(&mut self, address: Address) -> Found {
+    /// The endpoint of an address, as a place for [`Resolver::get`].
+    pub fn find(&mut self, address: Address) -> Found {
         if let Some(found) = self.cache.get(&address) {
             return *found;
         }
@@ -109,7 +113,7 @@ impl Resolver {
 
 /// The place of an endpoint. Valid until the resolver is told to make room or to take over new names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Found(usize);
+pub struct Found(usize);
 
 fn reserved(identity: u32, label: &str) -> Arc<Endpoint> {
     Arc::new(Endpoint {

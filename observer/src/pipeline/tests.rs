@@ -81,7 +81,10 @@ fn a_packet_becomes_a_row_with_names_and_its_point() {
     let batch = pipeline.snapshot().unwrap();
     assert_eq!(batch.time_ns(0), 1005);
     assert_eq!(batch.text_at(Column::SourcePod, 0), Some("web-0"));
-    assert_eq!(batch.shared_at::<arrow_array::types::UInt32Type>(Column::DestinationIdentity, 0), Some(IDENTITY_WORLD));
+    assert_eq!(
+        batch.shared_at::<arrow_array::types::UInt32Type>(Column::DestinationIdentity, 0),
+        Some(IDENTITY_WORLD)
+    );
     assert_eq!(batch.text_at(Column::InterfaceName, 0), Some("veth0"));
     let number = |column| batch.number::<arrow_array::types::UInt8Type>(column, 0);
     assert_eq!(number(Column::ObservationPoint), Some(5));
@@ -127,7 +130,10 @@ fn a_drop_says_why_and_where() {
         None,
         "index 7 of another namespace is not our veth0"
     );
-    assert_eq!(batch.shared_at::<arrow_array::types::UInt32Type>(Column::InterfaceIndex, 0), Some(7));
+    assert_eq!(
+        batch.shared_at::<arrow_array::types::UInt32Type>(Column::InterfaceIndex, 0),
+        Some(7)
+    );
     assert_eq!(batch.text_at(Column::DropReason, 1), Some("REASON_0x200001"));
     assert_eq!(batch.text_at(Column::DropSymbol, 1), Some("0x99"));
 }
