@@ -21,6 +21,7 @@ use history::writer::Writer;
 use tokio::sync::watch;
 
 use crate::log::FlowLog;
+use crate::priority;
 use keeper::Keeper;
 use notes::Notes;
 use recorder::Recorder;
@@ -90,6 +91,7 @@ impl History {
         let progress = Arc::new(Progress::new(store.clone()));
         let (stop, stopped) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread()
+            .on_thread_start(priority::lower)
             .enable_all()
             .build()
             .map_err(StartError::Thread)?;
@@ -112,6 +114,7 @@ impl History {
         let thread = std::thread::Builder::new()
             .name("history".to_owned())
             .spawn(move || {
+                priority::lower();
                 runtime.block_on(work);
                 // A merge that is not complete is dropped: the files that it would have replaced are there.
                 runtime.shutdown_background();

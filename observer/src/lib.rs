@@ -42,6 +42,7 @@ pub mod names;
 pub mod netns;
 pub mod observation_point;
 pub mod pipeline;
+mod priority;
 pub mod probes;
 mod process;
 pub mod replay;

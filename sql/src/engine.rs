@@ -12,6 +12,7 @@ use datafusion::config::Dialect;
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
@@ -29,6 +30,7 @@ use url::Url;
 
 use crate::coverage::{Collector, Coverage, METADATA_KEY, coverage_batch, coverage_schema};
 use crate::error::SqlError;
+use crate::interrupt::{Cancelled, Interrupt, InterruptJoins};
 use crate::limits::{LimitedStream, Limits};
 use crate::live::{LiveFlows, LiveSnapshot};
 use crate::logged_table::{Live, LoggedTable, STORE_URL};
@@ -140,10 +142,11 @@ impl Engine {
     /// # Errors
     /// What is wrong with the question, or a limit.
     pub async fn query(&self, sql: &str, parameters: Vec<ScalarValue>) -> Result<Answer, SqlError> {
-        self.query_after(sql, parameters, None).await
+        self.query_after(sql, parameters, None, Cancelled::default()).await
     }
 
-    /// As [`Engine::query`]; the table `coverage` is that of the previous answer, where there is one.
+    /// As [`Engine::query`]; the table `coverage` is that of the previous answer, where there is one. `cancelled` ends it
+    /// from outside of the task that runs it ([`CancelOnDrop`](crate::interrupt::CancelOnDrop)).
     ///
     /// # Errors
     /// As [`Engine::query`].
@@ -152,6 +155,7 @@ impl Engine {
         sql: &str,
         parameters: Vec<ScalarValue>,
         previous: Option<&Coverage>,
+        cancelled: Cancelled,
     ) -> Result<Answer, SqlError> {
         let deadline = Instant::now() + self.limits.time;
         let place = Arc::clone(&self.places)
@@ -159,19 +163,27 @@ impl Engine {
             .map_err(|_| SqlError::Queries {
                 limit: self.limits.queries,
             })?;
-        let started = tokio::time::timeout_at(deadline, self.start(sql, parameters, previous));
+        let interrupt = Interrupt::new(cancelled, deadline, self.limits);
+        let started = self.start(sql, parameters, previous, &interrupt);
+        let started = tokio::time::timeout_at(deadline, started);
         let limit = self.limits.time;
         let (stream, coverage) = started
             .await
             .map_err(|_| SqlError::Time { limit })?
             .map_err(|error| SqlError::of_query(error, sql, &self.limits))?;
         let mut metadata = stream.schema().metadata().clone();
-        let json = serde_json::to_string(&coverage).expect("invariant: numbers and text are JSON");
-        metadata.insert(METADATA_KEY.to_owned(), json);
+        metadata.insert(METADATA_KEY.to_owned(), json(&coverage));
         let schema = Arc::new(stream.schema().as_ref().clone().with_metadata(metadata));
         Ok(Answer {
             schema: Arc::clone(&schema),
-            stream: Box::pin(LimitedStream::new(stream, schema, self.limits, deadline, place)),
+            stream: Box::pin(LimitedStream::new(
+                stream,
+                schema,
+                self.limits,
+                deadline,
+                interrupt,
+                place,
+            )),
             coverage,
         })
     }
@@ -181,9 +193,10 @@ impl Engine {
         sql: &str,
         parameters: Vec<ScalarValue>,
         previous: Option<&Coverage>,
+        interrupt: &Arc<Interrupt>,
     ) -> Result<(SendableRecordBatchStream, Coverage), DataFusionError> {
         let collector = Arc::new(Collector::default());
-        let session = self.session(sql, &collector, previous).await?;
+        let session = self.session(sql, &collector, previous, Some(interrupt)).await?;
         let mut plan = self.plan(&session, sql).await?;
         if !parameters.is_empty() {
             plan = plan.with_param_values(ParamValues::from(parameters))?;
@@ -197,14 +210,15 @@ impl Engine {
         Ok((stream, collector.finish(&losses)))
     }
 
-    /// What is known of a query without running it.
+    /// What is known of a query without running it. With values for its parameters, or if it has none, the schema's
+    /// metadata has the coverage that an answer would have now.
     ///
     /// # Errors
     /// What is wrong with the question.
-    pub async fn describe(&self, sql: &str) -> Result<Prepared, SqlError> {
+    pub async fn describe(&self, sql: &str, values: &[ScalarValue]) -> Result<Prepared, SqlError> {
         let failed = |error| SqlError::of_query(error, sql, &self.limits);
         let collector = Arc::new(Collector::default());
-        let session = self.session(sql, &collector, None).await.map_err(failed)?;
+        let session = self.session(sql, &collector, None, None).await.map_err(failed)?;
         let plan = self.plan(&session, sql).await.map_err(failed)?;
         let mut parameters: Vec<_> = plan.get_parameter_types().map_err(failed)?.into_iter().collect();
         parameters.sort_by_key(|(name, _)| name.trim_start_matches('$').parse::<u32>().unwrap_or(u32::MAX));
@@ -217,8 +231,23 @@ impl Engine {
         }
         // Planned to the end, as types and names of the answer are settled only there. Values of parameters are not needed.
         let optimized = session.state().optimize(&plan).map_err(failed)?;
+        let mut schema = optimized.schema().as_arrow().clone();
+        if parameters.len() <= values.len() {
+            let plan = match values {
+                [] => optimized,
+                values => plan
+                    .with_param_values(ParamValues::from(values.to_vec()))
+                    .map_err(failed)?,
+            };
+            // Which files an answer looks at is settled by the plan.
+            session.state().create_physical_plan(&plan).await.map_err(failed)?;
+            let losses = self.losses(&session, &collector.finish(&[])).await.map_err(failed)?;
+            schema
+                .metadata
+                .insert(METADATA_KEY.to_owned(), json(&collector.finish(&losses)));
+        }
         Ok(Prepared {
-            schema: Arc::new(optimized.schema().as_arrow().clone()),
+            schema: Arc::new(schema),
             parameters,
         })
     }
@@ -230,7 +259,10 @@ impl Engine {
     pub async fn tables(&self) -> Result<Vec<TableInfo>, SqlError> {
         let failed = |error| SqlError::of_query(error, "", &self.limits);
         let collector = Arc::new(Collector::default());
-        let session = self.session("SHOW TABLES", &collector, None).await.map_err(failed)?;
+        let session = self
+            .session("SHOW TABLES", &collector, None, None)
+            .await
+            .map_err(failed)?;
         let mut tables = Vec::with_capacity(TABLES.len());
         for name in TABLES {
             let provider = session.table_provider(name).await.map_err(failed)?;
@@ -260,6 +292,7 @@ impl Engine {
         sql: &str,
         collector: &Arc<Collector>,
         previous: Option<&Coverage>,
+        interrupt: Option<&Arc<Interrupt>>,
     ) -> Result<SessionContext, DataFusionError> {
         let mut config = SessionConfig::new()
             .with_target_partitions(self.limits.threads.max(1))
@@ -274,7 +307,14 @@ impl Engine {
         options.sql_parser.collect_spans = true;
         // The generic dialect takes a comma before a word such as `cluster` for the end of the list.
         options.sql_parser.dialect = Dialect::PostgreSQL;
-        let session = SessionContext::new_with_config_rt(config, Arc::clone(&self.runtime));
+        let mut state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_runtime_env(Arc::clone(&self.runtime))
+            .with_default_features();
+        if let Some(interrupt) = interrupt {
+            state = state.with_physical_optimizer_rule(Arc::new(InterruptJoins(Arc::clone(interrupt))));
+        }
+        let session = SessionContext::new_with_state(state.build());
         functions::register(&session);
 
         let snapshot = match &self.sources.live {
@@ -425,6 +465,10 @@ fn documented(sql: &str, schema: &Schema) -> SchemaRef {
         Some(view) => view.documented(schema),
         None => Arc::new(schema.clone()),
     }
+}
+
+fn json(coverage: &Coverage) -> String {
+    serde_json::to_string(coverage).expect("invariant: numbers and text are JSON")
 }
 
 fn one_batch(batch: RecordBatch) -> SendableRecordBatchStream {

@@ -77,6 +77,9 @@ pub enum SqlError {
         /// The limit.
         limit: Duration,
     },
+    /// Nobody waits for the answer any more.
+    #[error("the query was cancelled")]
+    Cancelled,
     /// Too many rows.
     #[error("the answer has more than {limit} rows, which is the limit (--sql-rows); add a LIMIT or a WHERE")]
     Rows {
@@ -119,6 +122,7 @@ impl SqlError {
         let root = match error.find_root() {
             DataFusionError::External(inner) => match inner.downcast_ref::<Self>() {
                 Some(Self::Time { limit }) => return Self::Time { limit: *limit },
+                Some(Self::Cancelled) => return Self::Cancelled,
                 Some(Self::Rows { limit }) => return Self::Rows { limit: *limit },
                 Some(Self::Memory { limit }) => return Self::Memory { limit: *limit },
                 Some(Self::Run { message }) => {

@@ -27,6 +27,7 @@ pub mod engine;
 pub mod error;
 pub mod examples;
 pub mod functions;
+pub mod interrupt;
 pub mod limits;
 pub use datafusion::scalar;
 pub mod live;

@@ -13,6 +13,7 @@ use futures::{FutureExt as _, Stream, StreamExt as _};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::SqlError;
+use crate::interrupt::Interrupt;
 
 /// Limits of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,7 @@ pub(crate) struct LimitedStream {
     limits: Limits,
     deadline: Pin<Box<tokio::time::Sleep>>,
     ended: bool,
+    interrupt: Arc<Interrupt>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -59,6 +61,7 @@ impl LimitedStream {
         schema: SchemaRef,
         limits: Limits,
         deadline: tokio::time::Instant,
+        interrupt: Arc<Interrupt>,
         place: OwnedSemaphorePermit,
     ) -> Self {
         Self {
@@ -68,13 +71,21 @@ impl LimitedStream {
             limits,
             deadline: Box::pin(tokio::time::sleep_until(deadline)),
             ended: false,
+            interrupt,
             _place: place,
         }
     }
 
     fn fail(&mut self, error: SqlError) -> Poll<Option<Result<RecordBatch, DataFusionError>>> {
         self.ended = true;
+        self.interrupt.cancel();
         Poll::Ready(Some(Err(DataFusionError::External(Box::new(error)))))
+    }
+}
+
+impl Drop for LimitedStream {
+    fn drop(&mut self) {
+        self.interrupt.cancel();
     }
 }
 

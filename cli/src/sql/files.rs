@@ -5,12 +5,12 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use ::history::store::Store;
 use ::sql::coverage::Coverage;
 use ::sql::engine::{Answer, Engine, Sources};
 use ::sql::error::SqlError;
+use ::sql::interrupt::CancelOnDrop;
 use ::sql::limits::Limits;
 use anyhow::{Context as _, Result};
 use arrow_array::RecordBatch;
@@ -27,15 +27,13 @@ use super::statements::Statement;
 
 /// Batches that wait to be printed.
 const WAITING: usize = 2;
-/// A query that was cancelled goes on until its next pause; it counts until then.
-const QUERIES: usize = 64;
+/// A query that was cancelled may still be ending when the next one begins.
+const QUERIES: usize = 4;
 
 /// The files of a history, and the threads that read them.
 pub(super) struct Files {
     engine: Arc<Engine>,
     threads: Threads,
-    /// Whether the query before came to its end; one that was cancelled never does.
-    ended: Arc<AtomicBool>,
     previous: Option<Coverage>,
 }
 
@@ -94,26 +92,23 @@ impl Files {
         Ok(Self {
             engine: Arc::new(Engine::new(sources, limits)?),
             threads,
-            ended: Arc::new(AtomicBool::new(true)),
             previous: None,
         })
     }
 
     /// Begins a query. It ends when its rows are dropped.
     pub(super) async fn query(&mut self, statement: &Statement) -> Result<Rows> {
-        if !self.ended.load(Ordering::Acquire) {
-            // Parts of it that have not heard of it yet may hold all threads for long.
-            self.threads = Threads::new(self.engine.limits().threads)?;
-        }
-        let ended = Arc::new(AtomicBool::new(false));
-        self.ended = Arc::clone(&ended);
+        let cancel = CancelOnDrop::default();
+        let cancelled = cancel.cancelled();
         let (begun, begins) = oneshot::channel::<Result<(SchemaRef, Coverage), SqlError>>();
         let (sender, rows) = mpsc::channel(WAITING);
         let (engine, text, previous) = (Arc::clone(&self.engine), statement.text.clone(), self.previous.clone());
         // A set of tasks ends its tasks when it is dropped.
         let mut task = JoinSet::new();
         let work = async move {
-            let answer = engine.query_after(&text, Vec::new(), previous.as_ref()).await;
+            let answer = engine
+                .query_after(&text, Vec::new(), previous.as_ref(), cancelled)
+                .await;
             let Answer {
                 schema,
                 mut stream,
@@ -121,7 +116,6 @@ impl Files {
             } = match answer {
                 Ok(answer) => answer,
                 Err(error) => {
-                    ended.store(true, Ordering::Release);
                     // Nobody waits for it if it was cancelled.
                     let _ = begun.send(Err(error));
                     return;
@@ -136,7 +130,6 @@ impl Files {
                     return;
                 }
             }
-            ended.store(true, Ordering::Release);
         };
         task.spawn_on(work, self.threads.runtime().handle());
         let (schema, coverage) = begins
@@ -146,7 +139,7 @@ impl Files {
         if !statement.text.to_lowercase().contains("coverage") {
             self.previous = Some(coverage.clone());
         }
-        let batches = until_the_end(rows, task);
+        let batches = until_the_end(rows, task, cancel);
         Ok(Rows {
             schema,
             batches,
@@ -159,8 +152,9 @@ impl Files {
 fn until_the_end(
     rows: mpsc::Receiver<Result<RecordBatch>>,
     task: JoinSet<()>,
+    cancel: CancelOnDrop,
 ) -> BoxStream<'static, Result<RecordBatch>> {
-    futures::stream::unfold((rows, task), |(mut rows, mut task)| async {
+    futures::stream::unfold((rows, task, cancel), |(mut rows, mut task, cancel)| async {
         let next = match rows.recv().await {
             Some(batch) => batch,
             None => match task.join_next().await? {
@@ -168,7 +162,7 @@ fn until_the_end(
                 Err(error) => Err(anyhow::anyhow!("the query ended in the middle: {error}")),
             },
         };
-        Some((next, (rows, task)))
+        Some((next, (rows, task, cancel)))
     })
     .boxed()
 }

@@ -136,7 +136,7 @@ impl FlightSqlService for FlightSqlServer {
     ) -> Result<Response<FlightInfo>, Status> {
         let described = self
             .engine
-            .describe(&query.query)
+            .describe(&query.query, &[])
             .await
             .map_err(|error| of_error(&error))?;
         let ticket = TicketStatementQuery {
@@ -166,7 +166,7 @@ impl FlightSqlService for FlightSqlServer {
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
         let described = self
             .engine
-            .describe(&query.query)
+            .describe(&query.query, &[])
             .await
             .map_err(|error| of_error(&error))?;
         Ok(ActionCreatePreparedStatementResult {
@@ -205,7 +205,7 @@ impl FlightSqlService for FlightSqlServer {
         let statement = self.prepared.get(&query.prepared_statement_handle)?;
         let described = self
             .engine
-            .describe(&statement.sql)
+            .describe(&statement.sql, &statement.parameters)
             .await
             .map_err(|error| of_error(&error))?;
         self.info(&described.schema, &query.as_any(), request.into_inner())

@@ -54,6 +54,15 @@ async fn a_question_is_answered_with_how_complete_the_answer_is() {
         .unwrap();
     assert_eq!(batches[0].column(0).as_primitive::<Int64Type>().value(0), 200);
     assert_eq!((coverage.live_rows, coverage.is_complete()), (2000, true));
+    // Drivers that take the schema from here have it too.
+    let command = CommandStatementQuery {
+        query: "SELECT count(*) FROM flows".to_owned(),
+        transaction_id: None,
+    };
+    let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
+    let info = client.get_flight_info(descriptor).await.unwrap().into_inner();
+    let schema = info.try_decode_schema().unwrap();
+    assert_eq!(Coverage::of(&schema).unwrap().live_rows, 2000);
     node.stop();
 }
 

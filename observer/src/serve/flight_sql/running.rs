@@ -8,6 +8,7 @@ use arrow_schema::SchemaRef;
 use futures::{Stream, StreamExt as _};
 use sql::engine::Engine;
 use sql::error::SqlError;
+use sql::interrupt::CancelOnDrop;
 use sql::scalar::ScalarValue;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
@@ -15,6 +16,7 @@ use tokio::task::JoinSet;
 use tonic::Status;
 
 use super::status::of_error;
+use crate::priority;
 
 /// Batches that wait for the client to take them.
 const WAITING: usize = 2;
@@ -37,6 +39,7 @@ impl Queries {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads.max(1))
             .thread_name("sql")
+            .on_thread_start(priority::lower)
             .enable_all()
             .build()?;
         Ok(Self(Some(runtime)))
@@ -59,13 +62,15 @@ impl Queries {
             .0
             .as_ref()
             .expect("invariant: the threads are there until it is dropped");
+        let cancel = CancelOnDrop::default();
+        let cancelled = cancel.cancelled();
         let (begun, begins) = oneshot::channel();
         let (sender, receiver) = mpsc::channel(WAITING);
         // A set of tasks ends its tasks when it is dropped.
         let mut task = JoinSet::new();
         let query = async move {
             let started = std::time::Instant::now();
-            let mut answer = match engine.query(&sql, parameters).await {
+            let mut answer = match engine.query_after(&sql, parameters, None, cancelled).await {
                 Ok(answer) => answer,
                 Err(error) => {
                     tracing::debug!(sql, "a query failed: {error}");
@@ -92,9 +97,9 @@ impl Queries {
         let schema = begins
             .await
             .map_err(|_| Status::internal("the query ended before it began; the observer's log says why"))??;
-        let rows = futures::stream::unfold((receiver, task), |(mut receiver, task)| async {
+        let rows = futures::stream::unfold((receiver, task, cancel), |(mut receiver, task, cancel)| async {
             let batch = receiver.recv().await?;
-            Some((batch, (receiver, task)))
+            Some((batch, (receiver, task, cancel)))
         });
         Ok((schema, rows))
     }

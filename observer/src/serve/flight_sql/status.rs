@@ -16,6 +16,7 @@ pub(super) fn of_error(error: &SqlError) -> Status {
         SqlError::ReadOnly { .. } => Code::PermissionDenied,
         SqlError::Queries { .. } | SqlError::Memory { .. } | SqlError::Rows { .. } => Code::ResourceExhausted,
         SqlError::Time { .. } => Code::DeadlineExceeded,
+        SqlError::Cancelled => Code::Cancelled,
         SqlError::History(_) => Code::Unavailable,
         SqlError::Run { .. } => Code::Unknown,
     };

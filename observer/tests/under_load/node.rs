@@ -24,7 +24,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use tokio::net::UnixStream;
-use tonic::transport::{Endpoint, Uri};
+use tonic::transport::{Channel, Endpoint, Uri};
 use tower::service_fn;
 
 /// Where an observer serves its metrics, in its own namespace.
@@ -148,6 +148,8 @@ impl Drop for Traffic {
 pub struct Status {
     /// Flows that it has seen.
     pub seen: u64,
+    /// Events that were lost, but for those of slow clients.
+    pub lost: u64,
     /// Flows that are in files.
     pub written: u64,
     /// Why nothing is written; empty: it is.
@@ -207,22 +209,32 @@ impl Observer {
         }
     }
 
-    async fn status(&self) -> Result<Status, Box<dyn std::error::Error>> {
+    /// A connection to it.
+    pub fn channel(&self) -> impl Future<Output = Result<Channel, tonic::transport::Error>> + Send + 'static {
         let path = self.socket.clone();
         let connect = service_fn(move |_: Uri| {
             let path = path.clone();
             async move { Ok::<_, std::io::Error>(TokioIo::new(UnixStream::connect(path).await?)) }
         });
-        let channel = Endpoint::from_static("http://observer")
-            .connect_with_connector(connect)
-            .await?;
+        async {
+            Endpoint::from_static("http://observer")
+                .connect_with_connector(connect)
+                .await
+        }
+    }
+
+    async fn status(&self) -> Result<Status, Box<dyn std::error::Error>> {
+        let channel = self.channel().await?;
         let status = ObserverClient::new(channel)
             .server_status(ServerStatusRequest {})
             .await?;
         let status = status.into_inner();
-        let history = status.capture.unwrap().history.unwrap();
+        let capture = status.capture.unwrap();
+        let lost = capture.lost.iter().filter(|loss| loss.stage != "slow clients");
+        let history = capture.history.unwrap();
         Ok(Status {
             seen: status.seen_flows,
+            lost: lost.map(|loss| loss.count).sum(),
             written: history.flows,
             problem: history.problem,
         })
