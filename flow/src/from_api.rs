@@ -1,9 +1,6 @@
 //! From the `Flow` of the API to a row: for flows of other observers and of files.
 
-use std::collections::HashSet;
-use std::hash::Hash;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use prost::Message as _;
 
@@ -15,9 +12,7 @@ use crate::batch::FlowBatch;
 use crate::builder::FlowBatchBuilder;
 use crate::endpoint::{DropSite, Endpoint, Interface, Node, Process};
 use crate::record::{Address, Dns, FlowRecord, Http, Ip, L7, TcpEvent, Transport, Tunnel, to_stored};
-
-/// Things that are remembered so that a batch stores each once. A stream with more of them starts anew.
-const MAX_REMEMBERED: usize = 100_000;
+use crate::remembered::Remembered;
 
 /// Turns flows of the API into rows.
 ///
@@ -30,33 +25,6 @@ pub struct FlowReader {
     interfaces: Remembered<Interface>,
     drops: Remembered<DropSite>,
     processes: Remembered<Process>,
-}
-
-#[derive(Debug)]
-struct Remembered<T>(HashSet<Arc<T>>);
-
-impl<T> Default for Remembered<T> {
-    fn default() -> Self {
-        Self(HashSet::new())
-    }
-}
-
-impl<T: Default + Eq + Hash> Remembered<T> {
-    /// The one copy of `thing`; `None` if it says nothing.
-    fn get(&mut self, thing: T) -> Option<Arc<T>> {
-        if thing == T::default() {
-            return None;
-        }
-        if let Some(known) = self.0.get(&thing) {
-            return Some(Arc::clone(known));
-        }
-        if self.0.len() >= MAX_REMEMBERED {
-            self.0.clear();
-        }
-        let thing = Arc::new(thing);
-        self.0.insert(Arc::clone(&thing));
-        Some(thing)
-    }
 }
 
 impl FlowReader {
@@ -228,7 +196,7 @@ fn address(text: &str) -> Option<Address> {
     text.parse::<IpAddr>().ok().map(to_stored)
 }
 
-fn mac(text: &str) -> Option<[u8; 6]> {
+pub(crate) fn mac(text: &str) -> Option<[u8; 6]> {
     let mut bytes = [0; 6];
     let mut parts = text.split(':');
     for byte in &mut bytes {

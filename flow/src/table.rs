@@ -5,7 +5,7 @@
 //! say which flow a row is.
 
 mod cells;
-mod names;
+pub(crate) mod names;
 
 use std::sync::{Arc, LazyLock};
 

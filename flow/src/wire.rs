@@ -260,4 +260,4 @@ fn end(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,7 +6,7 @@ use crate::api::flow::{L7FlowType, TraceObservationPoint, TraceReason, TrafficDi
 use crate::schema::Column;
 
 /// How a number of a column is called; `None` for one that means "not known".
-pub(super) type Name = fn(u32) -> Option<String>;
+pub(crate) type Name = fn(u32) -> Option<String>;
 
 /// Names of observation points, by the sub type of a trace event.
 const POINTS: [&str; 14] = [
@@ -52,10 +52,10 @@ const RCODES: [&str; 12] = [
 const FLAGS: [&str; 9] = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "NS"];
 
 /// What turns the numbers of that column into text; `None` if they are not an enumeration.
-pub(super) fn of(column: Column) -> Option<Name> {
+pub(crate) fn of(column: Column) -> Option<Name> {
     Some(match column {
         Column::FlowType => |number| listed(&["", "packet", "message", "socket"], number),
-        Column::EventType => |number| event_type(number).map(str::to_owned),
+        Column::EventType => event_type,
         Column::Verdict => |number| api(number, Verdict::try_from, |name| name.as_str_name().to_owned()),
         Column::TrafficDirection => |number| api(number, TrafficDirection::try_from, |name| lower(name.as_str_name())),
         Column::ObservationPoint => |number| {
@@ -76,7 +76,7 @@ pub(super) fn of(column: Column) -> Option<Name> {
 }
 
 /// The sub type of an event of that type.
-pub(super) fn event_sub_type(event_type: i32, sub_type: i32) -> String {
+pub(crate) fn event_sub_type(event_type: i32, sub_type: i32) -> String {
     let names: &[&str] = match event_type {
         4 => &POINTS,
         160 => &TCP_EVENTS,
@@ -90,8 +90,9 @@ pub(super) fn event_sub_type(event_type: i32, sub_type: i32) -> String {
     }
 }
 
-fn event_type(number: u32) -> Option<&'static str> {
-    Some(match number {
+fn event_type(number: u32) -> Option<String> {
+    let name = match number {
+        0 => return None,
         1 => "drop",
         2 => "debug",
         3 => "capture",
@@ -102,8 +103,9 @@ fn event_type(number: u32) -> Option<&'static str> {
         130 => "agent",
         160 => "tcp",
         161 => "silence",
-        _ => return None,
-    })
+        other => return Some(other.to_string()),
+    };
+    Some(name.to_owned())
 }
 
 fn listed(names: &[&str], number: u32) -> Option<String> {

@@ -19,8 +19,8 @@ const SERVER: &str = "the-server";
 
 /// A record that owns what it tells.
 #[derive(Clone, Debug, Default)]
-struct Row {
-    plain: FlowRecord<'static>,
+pub(crate) struct Row {
+    pub(crate) plain: FlowRecord<'static>,
     uuid: Option<String>,
     trace_id: Option<String>,
     rest: Option<Vec<u8>>,
@@ -103,7 +103,7 @@ fn things() -> Things {
     }
 }
 
-fn batch(rows: &[Row]) -> FlowBatch {
+pub(crate) fn batch(rows: &[Row]) -> FlowBatch {
     let things = things();
     let mut builder = FlowBatchBuilder::new(0x1234_5678_9abc_def0, 1000);
     for row in rows {
@@ -281,7 +281,7 @@ fn plain() -> BoxedStrategy<FlowRecord<'static>> {
         .boxed()
 }
 
-fn row() -> BoxedStrategy<Row> {
+pub(crate) fn row() -> BoxedStrategy<Row> {
     let thing = || of(0..THINGS);
     let rare_text = || proptest::option::weighted(0.1, "[a-f0-9-]{0,36}");
     let rest = Flow {
