@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 
 use crate::settings::Settings;
-use crate::{config, demo, list, observe, sql, status, version, watch};
+use crate::{config, demo, export, list, observe, sql, status, version, watch};
 
 /// Shows what the network does with your packets, and why it dropped them.
 #[derive(Parser)]
@@ -19,6 +19,7 @@ use crate::{config, demo, list, observe, sql, status, version, watch};
   parallax observe --verdict DROPPED        the newest drops, with the kernel's reasons
   parallax observe --to-port 443 --since 5m
   parallax sql \"SELECT drop_reason, count(*) FROM drops GROUP BY 1\"
+  parallax export --since 1h -o flows.parquet
   parallax status"
 )]
 pub(crate) struct Args {
@@ -43,6 +44,8 @@ enum Command {
     Observe(Box<observe::ObserveArgs>),
     /// Ask questions in SQL: about live flows and history, at a server or in files
     Sql(sql::SqlArgs),
+    /// Write flows to a file that other programs read: Parquet, JSON, CSV
+    Export(Box<export::ExportArgs>),
     /// Show real traffic and real drops in a playground that is built for it and taken away again
     Demo(demo::DemoArgs),
     /// Show how a server is: its flows, its losses, its nodes
@@ -94,6 +97,7 @@ impl Args {
             }
             Command::Observe(args) => until_interrupted(args.run(settings(file?.unwrap_or_default()), self.debug)),
             Command::Sql(args) => block_on(args.run(settings(file?.unwrap_or_default()))),
+            Command::Export(args) => block_on(args.run(settings(file?.unwrap_or_default()))),
             Command::Demo(args) => block_on(args.run()),
             Command::Status(args) => until_interrupted(args.run(settings(file?.unwrap_or_default()))),
             Command::List(command) => until_interrupted(command.run(settings(file?.unwrap_or_default()))),

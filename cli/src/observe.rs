@@ -3,15 +3,15 @@
 //! Order of things: flags → [`filters`] and a [`request::Window`] → flows from [`live`] or [`offline`] → [`output`].
 
 mod events;
-mod filter_flags;
+pub(crate) mod filter_flags;
 mod filter_values;
-mod filters;
-mod flags;
-mod live;
-mod matching;
-mod offline;
+pub(crate) mod filters;
+pub(crate) mod flags;
+pub(crate) mod live;
+pub(crate) mod matching;
+pub(crate) mod offline;
 mod output;
-mod request;
+pub(crate) mod request;
 pub(crate) mod time;
 
 use std::io::IsTerminal;

@@ -1,12 +1,12 @@
 //! `parallax sql`: questions about flows, to a server or to files.
 
 mod caret;
-mod files;
-mod footer;
+pub(crate) mod files;
+pub(crate) mod footer;
 mod output;
 mod shell;
-mod source;
-mod statements;
+pub(crate) mod source;
+pub(crate) mod statements;
 mod table;
 
 use std::io::{IsTerminal as _, Read as _};

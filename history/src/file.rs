@@ -30,7 +30,10 @@ const GROWING: [&str; 2] = ["time", "sequence"];
 const RANDOM: [&str; 3] = ["tcp_sequence", "tcp_acknowledgment", "waited_ns"];
 
 /// How a file with these columns is written.
-fn properties(schema: &SchemaRef) -> Result<WriterProperties, HistoryError> {
+///
+/// # Errors
+/// If a level of compression is none, which would be a fault of this program.
+pub fn properties(schema: &SchemaRef) -> Result<WriterProperties, HistoryError> {
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_2_0)
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))

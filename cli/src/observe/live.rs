@@ -54,7 +54,7 @@ pub(crate) async fn run(
 
 /// Opens the stream and waits for its first message, because servers check a request only then. The first message is
 /// put back in front.
-async fn open(server: &Server, request: GetFlowsRequest) -> Result<Peeked, Status> {
+pub(crate) async fn open(server: &Server, request: GetFlowsRequest) -> Result<Peeked, Status> {
     let mut stream = ObserverClient::new(server.calls.clone())
         // A flow with every field is about 1 KiB; the limit is there against a broken server.
         .max_decoding_message_size(64 << 20)
@@ -78,14 +78,15 @@ async fn open(server: &Server, request: GetFlowsRequest) -> Result<Peeked, Statu
 }
 
 /// A stream with its first message taken out.
-struct Peeked {
+pub(crate) struct Peeked {
     first: Option<GetFlowsResponse>,
     ended: bool,
     stream: Streaming<GetFlowsResponse>,
 }
 
 impl Peeked {
-    async fn next(&mut self) -> Option<Result<GetFlowsResponse, Status>> {
+    /// The next message; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Option<Result<GetFlowsResponse, Status>> {
         match self.first.take() {
             Some(first) => Some(Ok(first)),
             None if self.ended => None,

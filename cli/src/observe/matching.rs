@@ -1,7 +1,9 @@
 //! Filters applied here, to flows that come from a file: the same code that servers run, over columns.
 
+use arrow_buffer::BooleanBuffer;
 use flow::api::observer::GetFlowsResponse;
 use flow::api::observer::get_flows_response::ResponseTypes;
+use flow::batch::FlowBatch;
 use flow::filter::Filters;
 use flow::from_api::FlowReader;
 
@@ -31,6 +33,16 @@ impl Matching {
             all_events: lists.allow.is_empty(),
             reader: FlowReader::default(),
         })
+    }
+
+    /// The rows of a batch that are wanted; `None` if there are no filters.
+    pub(crate) fn rows(&self, batch: &FlowBatch) -> Option<BooleanBuffer> {
+        (!self.all_flows).then(|| self.filters.matches(batch))
+    }
+
+    /// Whether every flow is wanted.
+    pub(crate) fn is_all(&self) -> bool {
+        self.all_flows
     }
 
     /// Whether each response is to be shown.

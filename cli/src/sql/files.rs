@@ -31,7 +31,7 @@ const WAITING: usize = 2;
 const QUERIES: usize = 4;
 
 /// The files of a history, and the threads that read them.
-pub(super) struct Files {
+pub(crate) struct Files {
     engine: Arc<Engine>,
     threads: Threads,
     previous: Option<Coverage>,
@@ -67,7 +67,7 @@ impl Drop for Threads {
 
 impl Files {
     /// Opens a folder or a URL, which must have a history.
-    pub(super) async fn open(place: &str) -> Result<Self> {
+    pub(crate) async fn open(place: &str) -> Result<Self> {
         let count = std::thread::available_parallelism().map_or(2, usize::from);
         let threads = Threads::new(count)?;
         let place = place.to_owned();
@@ -97,7 +97,7 @@ impl Files {
     }
 
     /// Begins a query. It ends when its rows are dropped.
-    pub(super) async fn query(&mut self, statement: &Statement) -> Result<Rows> {
+    pub(crate) async fn query(&mut self, statement: &Statement) -> Result<Rows> {
         let cancel = CancelOnDrop::default();
         let cancelled = cancel.cancelled();
         let (begun, begins) = oneshot::channel::<Result<(SchemaRef, Coverage), SqlError>>();

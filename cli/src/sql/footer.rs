@@ -5,7 +5,7 @@ use std::time::Duration;
 use ::sql::coverage::Coverage;
 use chrono::{DateTime, Local};
 
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (place, digit) in digits.chars().enumerate() {
@@ -29,7 +29,7 @@ pub(super) fn footer(rows: u64, took: Duration, coverage: Option<&Coverage>) -> 
 }
 
 /// `covers 10:00:03 to 10:05:03; nothing lost`; `None` for questions that are not about flows.
-pub(super) fn covered(coverage: &Coverage) -> Option<String> {
+pub(crate) fn covered(coverage: &Coverage) -> Option<String> {
     let mut parts = Vec::new();
     if let (Some(from), Some(to)) = (coverage.from_ns, coverage.to_ns) {
         let time = |nanoseconds| DateTime::from_timestamp_nanos(nanoseconds).with_timezone(&Local);

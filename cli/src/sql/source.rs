@@ -32,10 +32,10 @@ pub(super) enum Source {
 }
 
 /// Rows as they come; dropping them ends the query.
-pub(super) struct Rows {
-    pub(super) schema: SchemaRef,
-    pub(super) batches: BoxStream<'static, Result<RecordBatch>>,
-    pub(super) coverage: Option<Coverage>,
+pub(crate) struct Rows {
+    pub(crate) schema: SchemaRef,
+    pub(crate) batches: BoxStream<'static, Result<RecordBatch>>,
+    pub(crate) coverage: Option<Coverage>,
 }
 
 impl Source {

@@ -6,10 +6,10 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Toke
 
 /// A statement without its semicolon.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Statement {
-    pub(super) text: String,
+pub(crate) struct Statement {
+    pub(crate) text: String,
     /// The line of the whole text on which it begins, from 1.
-    pub(super) line: u64,
+    pub(crate) line: u64,
 }
 
 impl From<&str> for Statement {
