@@ -44,7 +44,7 @@ enum Command {
     Observe(Box<observe::ObserveArgs>),
     /// Ask questions in SQL: about live flows and history, at a server or in files
     Sql(sql::SqlArgs),
-    /// Write flows to a file that other programs read: Parquet, JSON, CSV
+    /// Write flows to a file that other programs read: Parquet, JSON, CSV, pcapng
     Export(Box<export::ExportArgs>),
     /// Show real traffic and real drops in a playground that is built for it and taken away again
     Demo(demo::DemoArgs),

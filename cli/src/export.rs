@@ -5,6 +5,7 @@
 
 mod destination;
 mod json;
+mod pcapng;
 mod server;
 mod sink;
 mod source;
@@ -42,6 +43,8 @@ Examples:
   parallax export -o flows.parquet                          everything the server has
   parallax export --since 1h --verdict DROPPED -o drops.csv
   parallax export --from /var/lib/parallax --since 2026-01-02 --until 2026-01-03 -o day.parquet
+  parallax export --verdict DROPPED -o drops.pcapng         headers of packets, for Wireshark
+  parallax export --follow --format pcapng | wireshark -k -i -
   parallax export --last 1000 | jq .flow.verdict            JSON, as `parallax observe -o json`"
 )]
 pub(crate) struct ExportArgs {
@@ -90,12 +93,14 @@ pub(crate) enum Format {
     Json,
     /// Rows of the table `flows`, with a header
     Csv,
+    /// Packets for Wireshark: headers as far as flows keep them, the reason for a drop as comment
+    Pcapng,
 }
 
 impl Format {
     /// Whether it is nothing for a terminal.
     fn is_binary(self) -> bool {
-        matches!(self, Self::Parquet)
+        matches!(self, Self::Parquet | Self::Pcapng)
     }
 }
 
@@ -176,6 +181,7 @@ impl ExportArgs {
             "parquet" => Ok(Format::Parquet),
             "json" | "jsonl" | "ndjson" => Ok(Format::Json),
             "csv" => Ok(Format::Csv),
+            "pcapng" => Ok(Format::Pcapng),
             _ => {
                 let names: Vec<_> = Format::value_variants()
                     .iter()

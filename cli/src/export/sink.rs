@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::Format;
 use super::json::JsonSink;
+use super::pcapng::PcapngSink;
 use super::source::Chunk;
 use super::table::{CsvSink, ParquetSink, TableSink};
 
@@ -29,6 +30,7 @@ pub(super) fn open(format: Format, out: Out) -> Result<Box<dyn Sink>> {
     Ok(match format {
         Format::Json => Box::new(JsonSink::new(out)),
         Format::Csv => Box::new(TableSink::new(CsvSink::new(out)?)),
+        Format::Pcapng => Box::new(PcapngSink::new(out)?),
         Format::Parquet => Box::new(TableSink::new(ParquetSink::new(out)?)),
     })
 }
