@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 
 use crate::settings::Settings;
-use crate::{config, demo, export, list, observe, sql, status, version, watch};
+use crate::{config, demo, export, import, list, observe, sql, status, version, watch};
 
 /// Shows what the network does with your packets, and why it dropped them.
 #[derive(Parser)]
@@ -46,6 +46,8 @@ enum Command {
     Sql(sql::SqlArgs),
     /// Write flows to a file that other programs read: Parquet, JSON, CSV, pcapng
     Export(Box<export::ExportArgs>),
+    /// Put flows from files into a history, to be asked with SQL
+    Import(import::ImportArgs),
     /// Show real traffic and real drops in a playground that is built for it and taken away again
     Demo(demo::DemoArgs),
     /// Show how a server is: its flows, its losses, its nodes
@@ -98,6 +100,7 @@ impl Args {
             Command::Observe(args) => until_interrupted(args.run(settings(file?.unwrap_or_default()), self.debug)),
             Command::Sql(args) => block_on(args.run(settings(file?.unwrap_or_default()))),
             Command::Export(args) => block_on(args.run(settings(file?.unwrap_or_default()))),
+            Command::Import(args) => block_on(args.run()),
             Command::Demo(args) => block_on(args.run()),
             Command::Status(args) => until_interrupted(args.run(settings(file?.unwrap_or_default()))),
             Command::List(command) => until_interrupted(command.run(settings(file?.unwrap_or_default()))),

@@ -7,6 +7,7 @@ mod config;
 mod connect;
 mod demo;
 mod export;
+mod import;
 mod interrupt;
 mod list;
 mod observe;

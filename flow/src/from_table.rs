@@ -77,9 +77,20 @@ pub struct TableReader {
     interfaces: Remembered<Interface>,
     drops: Remembered<DropSite>,
     processes: Remembered<Process>,
+    /// Node of rows that don't say theirs.
+    unknown_node: String,
 }
 
 impl TableReader {
+    /// A reader that takes `node` for the node of rows that don't say theirs.
+    #[must_use]
+    pub fn with_node(node: &str) -> Self {
+        Self {
+            unknown_node: node.to_owned(),
+            ..Self::default()
+        }
+    }
+
     /// All rows as one batch, whose log has the number 0; `None` if there are no rows.
     ///
     /// # Errors
@@ -111,7 +122,7 @@ impl TableReader {
     ) -> Result<(), TableError> {
         let cells = Row { rows, row };
         let node = self.nodes.get(Node {
-            name: rows.node_name(row).unwrap_or_default(),
+            name: rows.node_name(row).unwrap_or_else(|| self.unknown_node.clone()),
             labels: cells.owned(Column::NodeLabels),
         });
         let interface = self.interfaces.get(Interface {

@@ -215,6 +215,21 @@ impl Store {
         content.map_err(|error| self.failed(format!("read {path}"), error))
     }
 
+    /// A whole file of that path below the history; `None` if there is none.
+    ///
+    /// # Errors
+    /// If the store refuses.
+    pub async fn find(&self, below: &str) -> Result<Option<Bytes>, HistoryError> {
+        let content = match self.store.get(&self.path(below)).await {
+            Ok(content) => content.bytes().await,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => Err(error),
+        };
+        content
+            .map(Some)
+            .map_err(|error| self.failed(format!("read {below}"), error))
+    }
+
     /// Deletes a file; that it is gone already is no error.
     ///
     /// # Errors

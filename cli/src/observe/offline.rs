@@ -18,6 +18,11 @@ use super::request::Window;
 /// Lines that are filtered together, as columns of one batch.
 const CHUNK: usize = 4096;
 
+/// A file with more broken lines than this is probably none of flows, and nobody reads more about it.
+pub(crate) const MOST_TOLD: u64 = 20;
+/// What the last of them says.
+pub(crate) const AND_MORE: &str = " (later ones are not reported)";
+
 /// Kinds of lines in flow logs that are not about flows; they are passed over without a word.
 const OTHER_EVENTS: [&str; 2] = ["agent_event", "debug_event"];
 
@@ -29,12 +34,7 @@ pub(crate) fn run(path: &Path, window: &Window, mut matching: Matching, mut outp
         let file = File::open(path).map_err(|error| anyhow::anyhow!("open {}: {}", path.display(), reason(&error)))?;
         (path.display().to_string(), Box::new(file))
     };
-    let mut lines = Lines {
-        name,
-        input: BufReader::with_capacity(1 << 16, input),
-        number: 0,
-        warned: false,
-    };
+    let mut lines = Lines::new(name, input);
     let mut left = if window.first { window.number } else { u64::MAX };
     let keep_last = (!window.first && window.number > 0).then_some(window.number);
     let mut newest: VecDeque<GetFlowsResponse> = VecDeque::new();
@@ -89,17 +89,34 @@ fn time_of(response: &GetFlowsResponse) -> Option<Timestamp> {
 }
 
 /// The lines of the input, parsed.
-struct Lines<R> {
+pub(crate) struct Lines<R> {
     name: String,
     input: BufReader<R>,
     number: u64,
+    broken: u64,
     warned: bool,
 }
 
 impl<R: Read> Lines<R> {
+    /// The lines of `input`, which messages call `name`.
+    pub(crate) fn new(name: String, input: R) -> Self {
+        Self {
+            name,
+            input: BufReader::with_capacity(1 << 16, input),
+            number: 0,
+            broken: 0,
+            warned: false,
+        }
+    }
+
+    /// How many lines were left out so far, because they are no flows.
+    pub(crate) fn broken(&self) -> u64 {
+        self.broken
+    }
+
     /// The next lines: as many as are there without waiting, at least one unless the input ends. A line that isn't a
     /// flow is told on stderr and left out.
-    fn chunk(&mut self) -> Result<Option<Vec<GetFlowsResponse>>> {
+    pub(crate) fn chunk(&mut self) -> Result<Option<Vec<GetFlowsResponse>>> {
         let mut chunk = Vec::new();
         let mut line = Vec::new();
         loop {
@@ -139,9 +156,13 @@ impl<R: Read> Lines<R> {
         self.report(serde_json::from_value(value))
     }
 
-    fn report<T>(&self, result: serde_json::Result<T>) -> Option<T> {
+    fn report<T>(&mut self, result: serde_json::Result<T>) -> Option<T> {
         result
             .inspect_err(|error| {
+                self.broken += 1;
+                if self.broken > MOST_TOLD {
+                    return;
+                }
                 let text = error.to_string();
                 // Only columns mean something here, and a list of eighty names nothing.
                 let text = text
@@ -150,8 +171,10 @@ impl<R: Read> Lines<R> {
                     .unwrap_or_default()
                     .replace("line 1 ", "");
                 eprintln!(
-                    "warning: line {} of {} is not a flow and is left out: {text}",
-                    self.number, self.name
+                    "warning: line {} of {} is not a flow and is left out: {text}{}",
+                    self.number,
+                    self.name,
+                    if self.broken == MOST_TOLD { AND_MORE } else { "" }
                 );
             })
             .ok()
@@ -166,16 +189,11 @@ mod tests {
     #[test]
     fn bad_lines_are_left_out_and_the_rest_is_read() {
         let input = "{\"node_name\":\"a\"}\n\ngarbage\n[1]\n{\"agent_event\":{}}\n\u{0}\n{\"node_name\":\"b\"}";
-        let mut lines = Lines {
-            name: "test".into(),
-            input: BufReader::new(input.as_bytes()),
-            number: 0,
-            warned: false,
-        };
+        let mut lines = Lines::new("test".into(), input.as_bytes());
         let chunk = lines.chunk().unwrap().unwrap();
         let names: Vec<_> = chunk.iter().map(|response| response.node_name.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
-        assert_eq!(lines.number, 7);
+        assert_eq!((lines.number, lines.broken()), (7, 3));
         assert!(lines.chunk().unwrap().is_none());
     }
 }

@@ -134,7 +134,7 @@ impl Headers {
         // A SYN has no data (but for TCP Fast Open), so what follows the header of 20 bytes are options. As data they
         // would make whoever counts sequence numbers think that something is missing.
         let is_syn = self.protocol == Some(TCP) && self.tcp_flags & 0b111 == 0b010;
-        let options = match is_syn && after <= MAX_TCP_OPTIONS && after % 4 == 0 {
+        let options = match is_syn && after <= MAX_TCP_OPTIONS && after.is_multiple_of(4) {
             true => after,
             false => 0,
         };
