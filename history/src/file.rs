@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{FileMetaData, KeyValue};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
@@ -29,6 +29,21 @@ const ZSTD_LEVEL: i32 = 3;
 const GROWING: [&str; 2] = ["time", "sequence"];
 const RANDOM: [&str; 3] = ["tcp_sequence", "tcp_acknowledgment", "waited_ns"];
 
+/// The key of a file's metadata that tells its format.
+const FORMAT_KEY: &str = "parallax.format";
+
+/// Why a Parquet file, of which this is the end, isn't one that this program can read; `None` if it is.
+#[must_use]
+pub fn foreign(metadata: &FileMetaData) -> Option<String> {
+    let mut pairs = metadata.key_value_metadata().into_iter().flatten();
+    let Some(format) = pairs.find(|pair| pair.key == FORMAT_KEY) else {
+        return Some("Parallax has not written it: its metadata names no format".to_owned());
+    };
+    let format = format.value.as_deref().unwrap_or_default();
+    (format != FORMAT.to_string())
+        .then(|| format!("it has format {format}, and this program reads format {FORMAT}; a newer one may read it"))
+}
+
 /// How a file with these columns is written.
 ///
 /// # Errors
@@ -41,10 +56,7 @@ pub fn properties(schema: &SchemaRef) -> Result<WriterProperties, HistoryError> 
         .set_data_page_row_count_limit(PAGE_ROWS)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_created_by(concat!("parallax ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_key_value_metadata(Some(vec![KeyValue::new(
-            "parallax.format".to_owned(),
-            FORMAT.to_string(),
-        )]));
+        .set_key_value_metadata(Some(vec![KeyValue::new(FORMAT_KEY.to_owned(), FORMAT.to_string())]));
     for field in schema.fields() {
         let column = ColumnPath::from(field.name().as_str());
         let name = field.name().as_str();

@@ -25,6 +25,7 @@ use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::physical_plan::union::UnionExec;
 use flow::batch::FlowBatch;
 use futures::StreamExt as _;
+use history::file::foreign;
 use history::layout::{HistoryFile, Kind};
 use history::store::{Skipped, Store};
 use object_store::ObjectMeta;
@@ -130,7 +131,7 @@ impl LoggedTable {
         let cache = state.runtime_env().cache_manager.get_file_metadata_cache();
         let objects = store.object_store();
         let mut skipped = listing.skipped;
-        let read: Vec<(HistoryFile, ObjectMeta, Result<()>)> = futures::stream::iter(listing.files)
+        let read: Vec<(HistoryFile, ObjectMeta, Result<(), String>)> = futures::stream::iter(listing.files)
             .map(|file| {
                 let (cache, objects) = (Arc::clone(&cache), Arc::clone(&objects));
                 async move {
@@ -146,15 +147,19 @@ impl LoggedTable {
                         .with_file_metadata_cache(Some(cache))
                         .fetch_metadata()
                         .await;
-                    (file, meta, footer.map(|_| ()))
+                    let fits = match footer {
+                        Ok(footer) => foreign(footer.file_metadata()).map_or(Ok(()), Err),
+                        Err(error) => Err(format!("it cannot be read: {}", error.strip_backtrace())),
+                    };
+                    (file, meta, fits)
                 }
             })
             .buffered(FOOTERS_AT_ONCE)
             .collect()
             .await;
         let mut files = Vec::with_capacity(read.len());
-        for (file, meta, footer) in read {
-            match footer {
+        for (file, meta, fits) in read {
+            match fits {
                 Ok(()) => {
                     if let Some(collector) = &self.collector {
                         collector.file(within(file.name.time_range, bounds));
@@ -165,9 +170,9 @@ impl LoggedTable {
                             .with_statistics(Arc::new(self.statistics_of(&file))),
                     );
                 }
-                Err(error) => skipped.push(Skipped {
+                Err(why) => skipped.push(Skipped {
                     path: file.location.to_string(),
-                    why: format!("it cannot be read: {}", error.strip_backtrace()),
+                    why,
                 }),
             }
         }

@@ -9,6 +9,7 @@ use flow::record::{FlowRecord, Ip, Transport, to_stored};
 use flow::table::table_batch;
 use futures::TryStreamExt as _;
 use futures::future::BoxFuture;
+use history::file::FileWriter;
 use history::layout::FileName;
 use history::session::Session;
 use parquet::arrow::ArrowWriter;
@@ -109,10 +110,8 @@ async fn write(store: &Store, first: u64, rows: u64) {
     let all: Vec<usize> = (0..table_schema().fields().len()).collect();
     let flows = batch(first, rows);
     let table = table_batch(&flows, &all).unwrap();
-    let mut file = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut file, table.schema(), None).unwrap();
-    writer.write(&table).unwrap();
-    writer.close().unwrap();
+    let mut file = FileWriter::new(&table.schema()).unwrap();
+    file.write(&table).unwrap();
     let name = FileName {
         node: "home/node-1".into(),
         log_id: LOG,
@@ -120,7 +119,10 @@ async fn write(store: &Store, first: u64, rows: u64) {
         end_sequence: first + rows,
         time_range: flows.time_range(),
     };
-    store.put(&name.path(Kind::Flows), file.into()).await.unwrap();
+    store
+        .put(&name.path(Kind::Flows), file.finish().unwrap())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -239,12 +241,25 @@ async fn files_that_cannot_be_read_are_named_and_the_rest_is_answered() {
         .put("flows/date=2025-11-23/hour=19/readme.txt", bytes::Bytes::new())
         .await
         .unwrap();
+    // Parquet, with a name that fits, and not ours.
+    let table = table_batch(&batch(0, 5), &[0, 1]).unwrap();
+    let mut foreign = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut foreign, table.schema(), None).unwrap();
+    writer.write(&table).unwrap();
+    writer.close().unwrap();
+    let name = FileName { log_id: 2, ..broken };
+    store.put(&name.path(Kind::Flows), foreign.into()).await.unwrap();
     let engine = engine(Sources {
         live: None,
         history: Some(store),
     });
     let answer = engine.query("SELECT count(*) FROM flows", Vec::new()).await.unwrap();
-    assert_eq!(answer.coverage.files_skipped.len(), 2, "{:?}", answer.coverage);
+    let skipped = &answer.coverage.files_skipped;
+    assert_eq!(skipped.len(), 3, "{skipped:?}");
+    assert!(
+        skipped.iter().any(|file| file.why.contains("names no format")),
+        "{skipped:?}"
+    );
     assert_eq!(cell(&engine, "SELECT count(*) FROM flows").await, "50");
 }
 
