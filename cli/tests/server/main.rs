@@ -2,6 +2,7 @@
 
 mod answers;
 mod demo;
+mod export;
 mod recorder;
 mod requests;
 mod settings;
