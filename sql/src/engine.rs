@@ -343,7 +343,11 @@ impl Engine {
         self.register_nodes(&session, snapshot.as_deref()).await?;
         let coverage = match previous {
             Some(previous) => previous.clone(),
-            None => self.whole(&session, flows.as_ref(), collector).await?,
+            // It opens every file, which only those should pay who ask for it.
+            None if mentioned.iter().any(|table| table.table() == "coverage") => {
+                self.whole(&session, flows.as_ref(), collector).await?
+            }
+            None => Coverage::default(),
         };
         let rows = MemTable::try_new(coverage_schema(), vec![vec![coverage_batch(&coverage)?]])?;
         session.register_table("coverage", Arc::new(rows))?;

@@ -3,6 +3,8 @@
 //! A view is a file in `views/`: lines that begin with `--=` say what a row is, lines with `--:` document a column each,
 //! in their order, and the query follows. A test holds that every column has its line.
 
+mod within;
+
 use std::sync::{Arc, LazyLock};
 
 use arrow_schema::{Field, Schema, SchemaRef};
@@ -10,6 +12,8 @@ use datafusion::common::Result;
 use datafusion::datasource::ViewTable;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
+
+use within::Within;
 
 /// A view with its documentation.
 pub struct View {
@@ -66,7 +70,8 @@ impl View {
     }
 }
 
-/// Makes the views known to a session that has the table `flows` and the [functions](crate::functions).
+/// Makes the views known to a session that has the table `flows` and the [functions](crate::functions): each as a table
+/// of that name, and as a function `name(from, to)` that makes it of the flows of that time, `to` not included.
 ///
 /// # Errors
 ///
@@ -74,6 +79,11 @@ impl View {
 pub async fn register(session: &SessionContext) -> Result<()> {
     for view in ALL.iter() {
         let plan: LogicalPlan = session.state().create_logical_plan(view.sql).await?;
+        let within = Within {
+            name: view.name,
+            plan: plan.clone(),
+        };
+        session.register_udtf(view.name, Arc::new(within));
         session.register_table(view.name, Arc::new(ViewTable::new(plan, Some(view.sql.to_owned()))))?;
     }
     Ok(())

@@ -90,3 +90,29 @@ async fn five_minutes_of_a_day_open_only_their_files() {
     let measured = batches[0].column(1).as_string::<i32>().value(0).to_owned();
     assert!(measured.contains("output_rows"), "{measured}");
 }
+
+#[tokio::test]
+async fn a_view_of_five_minutes_opens_only_their_files() {
+    let (_folder, store) = day().await;
+    let sources = Sources {
+        live: None,
+        history: Some(store),
+    };
+    let engine = Engine::new(sources, Limits::default()).unwrap();
+    for view in sql::views::ALL.iter() {
+        let five_minutes = format!(
+            "SELECT * FROM {}('2026-11-01 17:20:00', '2026-11-01 17:25:00')",
+            view.name
+        );
+        let answer = engine.query(&five_minutes, Vec::new()).await.unwrap();
+        assert_eq!(answer.coverage.files_read, 1, "{}", view.name);
+        let all = engine
+            .query(&format!("SELECT * FROM {}", view.name), Vec::new())
+            .await
+            .unwrap();
+        assert_eq!(all.coverage.files_read, 48, "{}", view.name);
+    }
+    // The time of a drop is that of its flow.
+    let drops = "SELECT * FROM drops WHERE time >= '2026-11-01 17:20:00' AND time < '2026-11-01 17:25:00'";
+    assert_eq!(engine.query(drops, Vec::new()).await.unwrap().coverage.files_read, 1);
+}

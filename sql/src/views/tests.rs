@@ -260,3 +260,69 @@ async fn drops_and_interfaces_of_the_demo_add_up_to_its_flows() {
     .await;
     assert_eq!(kinds, ["endpoint"]);
 }
+
+/// Rows in an order of their own, as the views have none.
+async fn ordered(session: &SessionContext, sql: &str) -> Vec<String> {
+    let mut rows = answer(session, sql).await;
+    rows.sort();
+    rows
+}
+
+#[tokio::test]
+async fn a_view_of_a_time_is_the_view_of_the_flows_of_that_time() {
+    let whole = demo().await;
+    let times = "SELECT CAST(min(time) AS BIGINT), CAST(max(time) AS BIGINT) FROM flows";
+    let times = answer(&whole, times).await.remove(0);
+    let (first, last) = times.split_once(" | ").expect("two columns");
+    let (first, last): (i64, i64) = (first.parse().expect("a number"), last.parse().expect("a number"));
+    let third = (last - first) / 3;
+    // All of it, a part in the middle, one flow less than all, nothing.
+    for (from, to) in [
+        (first, last + 1),
+        (first + third, last - third),
+        (first, last),
+        (last + 1, last + 2),
+    ] {
+        let filter = format!("time >= to_timestamp_nanos({from}) AND time < to_timestamp_nanos({to})");
+        let sql = format!("SELECT * FROM flows WHERE {filter}");
+        let frame = whole.sql(&sql).await.expect("a query");
+        let part = session(frame.collect().await.expect("rows")).await;
+        for name in ALL.iter().map(|view| view.name) {
+            let of_time = format!("SELECT * FROM {name}(to_timestamp_nanos({from}), to_timestamp_nanos({to}))");
+            let expected = ordered(&part, &format!("SELECT * FROM {name}")).await;
+            assert_eq!(ordered(&whole, &of_time).await, expected, "{name} from {from} to {to}");
+            if from == first + third {
+                let all = ordered(&whole, &format!("SELECT * FROM {name}")).await;
+                assert_ne!(expected, all, "{name}: the part is not all");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn times_of_a_view_are_given_in_many_ways_and_wrong_ones_are_named() {
+    let session = demo().await;
+    let all = answer(&session, "SELECT count(*) FROM connections").await;
+    for times in [
+        "'2020-01-01', '2100-01-01 10:00:00'",
+        "'2020-01-01T00:00:00Z', now()",
+        "DATE '2020-01-01', now() + INTERVAL '1 hour'",
+        "TIMESTAMP '2020-01-01 00:00:00', TIMESTAMP '2100-01-01 00:00:00'",
+    ] {
+        let sql = format!("SELECT count(*) FROM connections({times}) AS c");
+        assert_eq!(answer(&session, &sql).await, all, "{times}");
+    }
+    for (times, wrong) in [
+        ("", "takes two times, not 0"),
+        ("now()", "takes two times, not 1"),
+        ("now(), 5", "to of connections is not a time: 5"),
+        ("'yesterday', now()", "from of connections is not a time: yesterday"),
+        ("now(), NULL", "to of connections is not a time: NULL"),
+        ("$1, now()", "is not known before the query runs: $1"),
+        ("now(), now()", "is not before"),
+    ] {
+        let sql = format!("SELECT count(*) FROM connections({times})");
+        let error = session.sql(&sql).await.expect_err(times).to_string();
+        assert!(error.contains(wrong), "{times}: {error}");
+    }
+}
