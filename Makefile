@@ -1,6 +1,6 @@
 # `make help` lists what one can do here.
 .DEFAULT_GOAL := help
-.PHONY: help setup build probes demo test lint bench bench-load doc clean
+.PHONY: help setup build probes demo test lint bench bench-load bench-sql doc clean
 export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
 
 help: ## list the targets
@@ -30,6 +30,16 @@ bench: setup ## measure the steps of the event path; see docs/performance.md
 bench-load: setup ## measure on real traffic, as root; flags in ARGS='--only udp-flood'
 	cargo build --release --locked --package observer --package cli --package benches --bins
 	$(if $(filter 0,$(shell id -u)),,sudo) $${CARGO_TARGET_DIR:-target}/release/load $(ARGS)
+
+# Where the flows for bench-sql are kept, and how many.
+HISTORY ?= target/history-day
+FLOWS ?= 50000000
+
+bench-sql: setup ## compare SQL with DuckDB (pip install duckdb) on the same files; FLOWS=5000000 for a short look
+	@python3 -c 'import duckdb' 2>/dev/null || { echo 'DuckDB is missing: pip install duckdb' >&2; exit 1; }
+	cargo build --release --locked --package benches --bin history-load --bin sql-bench
+	test -d $(HISTORY) || { rm -rf $(HISTORY).part && $${CARGO_TARGET_DIR:-target}/release/history-load --to $(HISTORY).part --flows $(FLOWS) && mv $(HISTORY).part $(HISTORY); }
+	python3 benches/sql-bench.py $(HISTORY) $${CARGO_TARGET_DIR:-target}/release/sql-bench
 
 doc: setup ## build the documentation of the code into target/doc
 	cargo doc --locked --workspace --no-deps
