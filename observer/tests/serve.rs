@@ -1,6 +1,8 @@
 //! The gRPC API as a client meets it: a real server on a unix socket, over a log that the test fills.
 #![allow(clippy::unwrap_used)]
 
+#[path = "serve/adbc.rs"]
+mod adbc;
 #[path = "serve/losses.rs"]
 mod losses;
 #[path = "serve/metrics.rs"]

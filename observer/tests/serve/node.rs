@@ -30,6 +30,8 @@ pub struct TestNode {
     web: Arc<Endpoint>,
     node: Arc<Node>,
     pub socket: std::path::PathBuf,
+    /// `127.0.0.1:PORT`, for clients that are programs of their own.
+    pub address: String,
     stop: watch::Sender<bool>,
     pub server: tokio::task::JoinHandle<()>,
     _folder: tempfile::TempDir,
@@ -40,7 +42,11 @@ impl TestNode {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("x.sock");
         let log = Arc::new(FlowLog::new(1, budget_bytes));
-        let servers = ObserverServers::bind(&[Listen::Unix(socket.clone())]).await.unwrap();
+        let any_port = Listen::Tcp("127.0.0.1:0".parse().unwrap());
+        let servers = ObserverServers::bind(&[Listen::Unix(socket.clone()), any_port])
+            .await
+            .unwrap();
+        let address = servers.addresses().pop().unwrap();
         let (stop, shutdown) = watch::channel(false);
         let state = Arc::new(NodeState {
             name: "test-node".into(),
@@ -71,6 +77,7 @@ impl TestNode {
                 labels: String::new(),
             }),
             socket,
+            address,
             stop,
             server,
             _folder: folder,
