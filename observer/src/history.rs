@@ -1,8 +1,8 @@
 //! The history of this node: a thread that writes the log's rows into files as they come.
 //!
 //! It reads the log as any client does, and nobody waits for it. What leaves the log before it could be written is
-//! counted, and kept in the history as a loss. Three things go on side by side: [`recorder`] writes what is new once a
-//! second, [`notes`] says five times a second how far it is, and [`keeper`] merges and deletes files.
+//! counted, and kept in the history as a loss. Three things go on side by side: `recorder` writes what is new once a
+//! second, `notes` says five times a second how far it is, and `keeper` merges and deletes files.
 
 mod keeper;
 mod notes;
