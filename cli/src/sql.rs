@@ -4,6 +4,7 @@ mod caret;
 pub(crate) mod files;
 pub(crate) mod footer;
 mod output;
+mod pager;
 mod shell;
 pub(crate) mod source;
 pub(crate) mod statements;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueHint};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::settings::Settings;
 use crate::usage::UsageError;
@@ -91,9 +93,11 @@ impl SqlArgs {
 
 /// Asks one question and prints the answer. Ctrl-C ends it, at the server too.
 async fn answer(source: &mut Source, output: &Output, statement: &Statement) -> Result<()> {
+    // Heard from now on, also while a pager has the terminal.
+    let mut interrupts = signal(SignalKind::interrupt())?;
     tokio::select! {
         done = output.answer(source, statement) => done,
-        _ = tokio::signal::ctrl_c() => anyhow::bail!("cancelled"),
+        _ = interrupts.recv() => anyhow::bail!("cancelled"),
     }
 }
 

@@ -38,6 +38,10 @@ impl Drop for Terminal {
 
 impl Terminal {
     fn open(history: &Path, home: &Path) -> Self {
+        Self::with_pager(history, home, "")
+    }
+
+    fn with_pager(history: &Path, home: &Path, pager: &str) -> Self {
         let size = Winsize {
             ws_row: 50,
             ws_col: 120,
@@ -53,7 +57,7 @@ impl Terminal {
             .arg(history)
             .env_clear()
             .envs([("HOME", home), ("XDG_STATE_HOME", home)])
-            .envs([("TERM", "xterm"), ("NO_COLOR", "1"), ("TZ", "UTC")])
+            .envs([("PAGER", pager), ("TERM", "xterm"), ("NO_COLOR", "1"), ("TZ", "UTC")])
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .stdin(pty.slave.try_clone().unwrap())
             .stdout(pty.slave.try_clone().unwrap())
@@ -216,4 +220,33 @@ fn answers_go_to_a_file_one_after_the_other() {
     assert!(!written.contains("13"), "{written}");
     terminal.press("\\o /nonexistent/file\r");
     terminal.wait_for("ERROR: cannot write /nonexistent/file: No such file or directory");
+}
+
+#[test]
+fn what_is_larger_than_the_terminal_goes_through_the_pager() {
+    if !has_setsid("what_is_larger_than_the_terminal_goes_through_the_pager") {
+        return;
+    }
+    let (history, home) = (empty_history(), tempfile::tempdir().unwrap());
+    let paged = home.path().join("paged.txt");
+    let pager = format!("tee -a {} | wc -l | sed 's/.*/pager: & lines/'", paged.display());
+    let mut terminal = Terminal::with_pager(history.path(), home.path(), &pager);
+    terminal.wait_for(PROMPT);
+    terminal.press("SELECT 41 AS small;\r");
+    terminal.wait_for("│    41 │");
+    terminal.wait_for(PROMPT);
+    terminal.press("SELECT value, repeat_me FROM generate_series(1, 60), (SELECT '");
+    terminal.press(&"wide ".repeat(30));
+    terminal.press("' AS repeat_me);\r");
+    // Frame, names, line, rows, frame: a line for each row, however wide.
+    terminal.wait_for("pager: 64 lines");
+    terminal.wait_for("(60 rows, ");
+    terminal.wait_for(PROMPT);
+    terminal.press("\\pager\r");
+    terminal.wait_for("the pager is off");
+    terminal.press("SELECT value FROM generate_series(101, 160);\r");
+    terminal.wait_for("│   160 │");
+    let paged = std::fs::read_to_string(paged).unwrap();
+    assert!(!paged.contains("small"), "{paged}");
+    assert!(!paged.contains("│   160 │"), "{paged}");
 }

@@ -169,17 +169,10 @@ impl Store {
     /// # Errors
     /// If there is none, if it is of another format, or can't be read.
     pub async fn check(&self) -> Result<(), HistoryError> {
-        let found = match self.store.get(&self.path(MARKER)).await {
-            Ok(found) => found
-                .bytes()
-                .await
-                .map_err(|error| self.failed("read the marker", error))?,
-            Err(object_store::Error::NotFound { .. }) => {
-                return Err(HistoryError::Missing {
-                    location: self.location.clone(),
-                });
-            }
-            Err(error) => return Err(self.failed(format!("read {MARKER}"), error)),
+        let Some(found) = self.find(MARKER).await? else {
+            return Err(HistoryError::Missing {
+                location: self.location.clone(),
+            });
         };
         match serde_json::from_slice::<Marker>(&found) {
             Ok(Marker { format: FORMAT }) => Ok(()),
@@ -220,14 +213,18 @@ impl Store {
     /// # Errors
     /// If the store refuses.
     pub async fn find(&self, below: &str) -> Result<Option<Bytes>, HistoryError> {
-        let content = match self.store.get(&self.path(below)).await {
+        self.at(&self.path(below)).await
+    }
+
+    async fn at(&self, path: &Path) -> Result<Option<Bytes>, HistoryError> {
+        let content = match self.store.get(path).await {
             Ok(content) => content.bytes().await,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
             Err(error) => Err(error),
         };
         content
             .map(Some)
-            .map_err(|error| self.failed(format!("read {below}"), error))
+            .map_err(|error| self.failed(format!("read {path}"), error))
     }
 
     /// Deletes a file; that it is gone already is no error.
@@ -320,15 +317,9 @@ impl Store {
             if !file.location.as_ref().ends_with(".json") {
                 continue;
             }
-            let content = match self.store.get(&file.location).await {
-                Ok(content) => content.bytes().await,
-                Err(error) => Err(error),
-            };
-            match content {
-                Ok(content) => sessions.extend(serde_json::from_slice::<Session>(&content).ok()),
-                Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(self.failed("read sessions", error)),
-            }
+            // One that has gone meanwhile says nothing either.
+            let content = self.at(&file.location).await?;
+            sessions.extend(content.and_then(|content| serde_json::from_slice::<Session>(&content).ok()));
         }
         sessions.sort_by_key(|session| (session.started_ns, session.log_id));
         Ok(sessions)

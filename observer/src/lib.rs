@@ -32,6 +32,7 @@ pub mod connection;
 pub mod decode;
 mod dns;
 pub mod drop_site;
+mod heap;
 pub mod history;
 pub mod interface;
 pub mod kernel_names;

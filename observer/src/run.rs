@@ -13,6 +13,7 @@ use crate::attach::{Attacher, Hook};
 use crate::btf::Btf;
 use crate::capture::Capture;
 use crate::config::{Settings, version};
+use crate::heap;
 use crate::history::{History, Run};
 use crate::interface::{Interfaces, Selection};
 use crate::kernel_names::{NoKernel, RunningKernel};
@@ -180,6 +181,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     drop(btf);
     let mut pipeline = Pipeline::new(options(kernel_names, cookie));
     pipeline.set_aggregates(aggregates);
+    heap::give_back();
     let capture = Capture::start(
         rings,
         states,

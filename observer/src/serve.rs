@@ -5,6 +5,7 @@
 //! `LostEvent`. Clients that ask for the same thing get the same bytes.
 
 mod capture_status;
+mod connection;
 mod flight_sql;
 mod flows;
 mod frames;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 use arrow_flight::flight_service_server::FlightServiceServer;
 use flow::api::FILE_DESCRIPTOR_SET;
 use flow::api::peer::peer_server::PeerServer;
+use futures::TryStreamExt as _;
 use parking_lot::RwLock;
 use sql::engine::{Engine, Sources};
 use sql::error::SqlError;
@@ -36,6 +38,7 @@ use crate::history::Progress;
 use crate::interface::Interfaces;
 use crate::live_flows::NodeFlows;
 use crate::log::FlowLog;
+use connection::Connection;
 use flight_sql::FlightSqlServer;
 use get_flows::ObserverFront;
 use listen::{Accepted, Listener};
@@ -154,8 +157,12 @@ impl ObserverServers {
             let router = Server::builder().add_routes(routes.clone());
             servers.spawn(async move {
                 match listener.accepted() {
-                    Accepted::Tcp(connections) => router.serve_with_incoming_shutdown(connections, ended).await,
+                    Accepted::Tcp(connections) => {
+                        let connections = connections.map_ok(Connection::new);
+                        router.serve_with_incoming_shutdown(connections, ended).await
+                    }
                     Accepted::Unix(connections, guard) => {
+                        let connections = connections.map_ok(Connection::new);
                         let result = router.serve_with_incoming_shutdown(connections, ended).await;
                         drop(guard);
                         result

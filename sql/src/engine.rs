@@ -210,15 +210,20 @@ impl Engine {
         Ok((stream, collector.finish(&losses)))
     }
 
-    /// What is known of a query without running it. With values for its parameters, or if it has none, the schema's
+    /// What is known of a query without running it; `previous` as for [`Engine::query_after`]. With values for its parameters, or if it has none, the schema's
     /// metadata has the coverage that an answer would have now.
     ///
     /// # Errors
     /// What is wrong with the question.
-    pub async fn describe(&self, sql: &str, values: &[ScalarValue]) -> Result<Prepared, SqlError> {
+    pub async fn describe(
+        &self,
+        sql: &str,
+        values: &[ScalarValue],
+        previous: Option<&Coverage>,
+    ) -> Result<Prepared, SqlError> {
         let failed = |error| SqlError::of_query(error, sql, &self.limits);
         let collector = Arc::new(Collector::default());
-        let session = self.session(sql, &collector, None, None).await.map_err(failed)?;
+        let session = self.session(sql, &collector, previous, None).await.map_err(failed)?;
         let plan = self.plan(&session, sql).await.map_err(failed)?;
         let mut parameters: Vec<_> = plan.get_parameter_types().map_err(failed)?.into_iter().collect();
         parameters.sort_by_key(|(name, _)| name.trim_start_matches('$').parse::<u32>().unwrap_or(u32::MAX));
@@ -311,6 +316,9 @@ impl Engine {
             .with_config(config)
             .with_runtime_env(Arc::clone(&self.runtime))
             .with_default_features();
+        if let Some(all) = state.scalar_functions() {
+            all.retain(|function| !functions::BOUNDLESS.contains(&function.name()));
+        }
         if let Some(interrupt) = interrupt {
             state = state.with_physical_optimizer_rule(Arc::new(InterruptJoins(Arc::clone(interrupt))));
         }

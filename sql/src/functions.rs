@@ -19,6 +19,18 @@ use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionContext;
 
+/// Functions of the engine that are not offered: a few characters of SQL make values of any size of them, and that memory
+/// is taken before any limit hears of it.
+pub(crate) const BOUNDLESS: [&str; 7] = [
+    "repeat",
+    "lpad",
+    "rpad",
+    "array_repeat",
+    "array_resize",
+    "range",
+    "generate_series",
+];
+
 /// A function as the documentation shows it.
 pub struct FunctionInfo {
     /// Its name in SQL.

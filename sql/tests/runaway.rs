@@ -99,8 +99,35 @@ async fn what_needs_too_much_memory_says_so() {
         "SELECT value FROM generate_series(1, 1000000000) ORDER BY value % 1000 DESC, value LIMIT 100000000",
         "SELECT array_agg(value) FROM generate_series(1, 1000000000)",
         "SELECT value % 100000007 AS key, count(*) FROM generate_series(1, 1000000000) GROUP BY key",
+        // Text that doubles.
+        "WITH RECURSIVE t AS (SELECT 'xxxxxxxx' AS s, 1 AS n UNION ALL SELECT s || s, n + 1 FROM t WHERE n < 60) \
+         SELECT max(length(s)) FROM t",
     ] {
         let error = rows(&engine, sql, Cancelled::default()).await.unwrap_err();
         assert!(matches!(error, SqlError::Memory { .. }), "{error}: {sql}");
+    }
+}
+
+#[tokio::test]
+async fn functions_that_make_values_of_any_size_are_not_offered() {
+    let engine = engine(Duration::from_secs(600));
+    for call in [
+        "repeat('x', 2000000000)",
+        "lpad('x', 2000000000)",
+        "rpad('x', 2000000000)",
+        "array_repeat(1, 2000000000)",
+        "list_repeat(1, 2000000000)",
+        "array_resize([1], 2000000000)",
+        "list_resize([1], 2000000000)",
+        "range(2000000000)",
+        "generate_series(2000000000)",
+    ] {
+        let error = rows(&engine, &format!("SELECT {call} AS x"), Cancelled::default())
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, SqlError::Unknown { what: "function", .. }),
+            "{error}: {call}"
+        );
     }
 }

@@ -14,6 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget};
 use parquet::arrow::ArrowWriter;
 
 use super::footer::{covered, footer};
+use super::pager;
 use super::source::{Rows, Source};
 use super::statements::Statement;
 use super::table;
@@ -47,6 +48,8 @@ pub(super) struct Output {
     /// Another place than standard output.
     file: RefCell<Option<OutputFile>>,
     pub(super) timing: Cell<bool>,
+    /// Whether answers that are larger than the terminal go through a pager.
+    pub(super) paged: Cell<bool>,
 }
 
 /// A file that takes answers one after the other.
@@ -62,6 +65,7 @@ impl Output {
             format: Cell::new(format),
             file: RefCell::default(),
             timing: Cell::new(true),
+            paged: Cell::new(true),
         }
     }
 
@@ -158,11 +162,20 @@ impl Output {
                     rows.extend(table::cells(&batch, to_terminal)?);
                 }
                 bar.finish_and_clear();
-                let text = match self.format.get() {
-                    Format::Expanded => table::expanded(&schema, &rows),
-                    _ => table::aligned(&schema, &rows, to_terminal),
+                let is_table = self.format.get() == Format::Table;
+                let text = match is_table {
+                    true => table::aligned(&schema, &rows, to_terminal),
+                    false => table::expanded(&schema, &rows),
                 };
-                out.write_all(text.as_bytes())?;
+                let paged = to_terminal && self.paged.get() && pager::wanted(text.lines().count());
+                // A pager moves to the side: there rows stay lines.
+                let shown = match is_table {
+                    true if paged => pager::show(&table::aligned(&schema, &rows, false))?,
+                    _ => paged && pager::show(&text)?,
+                };
+                if !shown {
+                    out.write_all(text.as_bytes())?;
+                }
             }
             Format::Csv => {
                 let mut writer = arrow_csv::WriterBuilder::new().with_header(true).build(&mut out);

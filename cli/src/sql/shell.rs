@@ -27,6 +27,7 @@ const HELP: &str = r"Statements end with a semicolon and may go over several lin
   \df           list the functions
   \x            rows as blocks, or as a table again
   \timing       what is said below an answer, on or off
+  \pager        whether answers that are larger than the terminal go through $PAGER (less), on or off
   \o [FILE]     write answers to a file, or to the terminal again
   \examples     useful questions
   \?            this help
@@ -187,6 +188,10 @@ async fn meta(source: &mut Source, output: &Output, command: &str) -> Result<()>
                 "what is said below an answer is {}",
                 if output.timing.get() { "on" } else { "off" }
             );
+        }
+        ("pager", _) => {
+            output.paged.set(!output.paged.get());
+            println!("the pager is {}", if output.paged.get() { "on" } else { "off" });
         }
         ("o", file) => {
             let path = Some(PathBuf::from(file)).filter(|path| !path.as_os_str().is_empty());

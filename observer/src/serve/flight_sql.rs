@@ -1,7 +1,8 @@
 //! SQL over the network: Arrow Flight SQL, on the same ports as the gRPC API.
 //!
 //! A query runs on threads of its own, so that serving and capture go on beside it, and ends when its client lets go of
-//! the stream. Nothing about it is kept between the calls of a client but prepared statements.
+//! the stream. What is kept between the calls of a client: prepared statements, and with its connection how complete the
+//! previous answer was.
 
 mod catalog;
 mod prepared;
@@ -31,12 +32,15 @@ use arrow_schema::{Schema, SchemaRef};
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt as _};
 use prost::Message as _;
-use sql::engine::Engine;
+use sql::engine::{Engine, Prepared};
+use sql::scalar::ScalarValue;
 use tonic::{Request, Response, Status, Streaming};
 
 use prepared::{PreparedStatement, PreparedStatements};
 use running::Queries;
 use status::{of_error, of_flight};
+
+use super::connection::Session;
 
 /// The name of the catalog that everything is in.
 pub(super) const CATALOG: &str = "parallax";
@@ -82,11 +86,17 @@ impl FlightSqlServer {
         Ok(Response::new(info))
     }
 
+    async fn describe(&self, session: &Session, sql: &str, values: &[ScalarValue]) -> Result<Prepared, Status> {
+        let previous = session.previous();
+        let described = self.engine.describe(sql, values, previous.as_ref());
+        described.await.map_err(|error| of_error(&error))
+    }
+
     /// Runs a query; its rows go out as they come.
-    async fn run(&self, statement: PreparedStatement) -> Result<Response<FlightStream>, Status> {
+    async fn run(&self, session: Session, statement: PreparedStatement) -> Result<Response<FlightStream>, Status> {
         let (schema, rows) = self
             .queries
-            .start(Arc::clone(&self.engine), statement.sql, statement.parameters)
+            .start(Arc::clone(&self.engine), session, statement.sql, statement.parameters)
             .await?;
         Ok(Response::new(encode(schema, rows)))
     }
@@ -134,11 +144,7 @@ impl FlightSqlService for FlightSqlServer {
         query: CommandStatementQuery,
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
-        let described = self
-            .engine
-            .describe(&query.query, &[])
-            .await
-            .map_err(|error| of_error(&error))?;
+        let described = self.describe(&Session::of(&request), &query.query, &[]).await?;
         let ticket = TicketStatementQuery {
             statement_handle: query.query.into(),
         };
@@ -148,27 +154,23 @@ impl FlightSqlService for FlightSqlServer {
     async fn do_get_statement(
         &self,
         ticket: TicketStatementQuery,
-        _: Request<Ticket>,
+        request: Request<Ticket>,
     ) -> Result<Response<FlightStream>, Status> {
         let sql = String::from_utf8(ticket.statement_handle.to_vec())
             .map_err(|_| Status::invalid_argument("the ticket is not one of this server: it is not text"))?;
-        self.run(PreparedStatement {
+        let statement = PreparedStatement {
             sql,
             parameters: Vec::new(),
-        })
-        .await
+        };
+        self.run(Session::of(&request), statement).await
     }
 
     async fn do_action_create_prepared_statement(
         &self,
         query: ActionCreatePreparedStatementRequest,
-        _: Request<Action>,
+        request: Request<Action>,
     ) -> Result<ActionCreatePreparedStatementResult, Status> {
-        let described = self
-            .engine
-            .describe(&query.query, &[])
-            .await
-            .map_err(|error| of_error(&error))?;
+        let described = self.describe(&Session::of(&request), &query.query, &[]).await?;
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: self.prepared.add(query.query),
             dataset_schema: schema_message(&described.schema)?,
@@ -203,20 +205,18 @@ impl FlightSqlService for FlightSqlServer {
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
         let statement = self.prepared.get(&query.prepared_statement_handle)?;
-        let described = self
-            .engine
-            .describe(&statement.sql, &statement.parameters)
-            .await
-            .map_err(|error| of_error(&error))?;
+        let session = Session::of(&request);
+        let described = self.describe(&session, &statement.sql, &statement.parameters).await?;
         self.info(&described.schema, &query.as_any(), request.into_inner())
     }
 
     async fn do_get_prepared_statement(
         &self,
         query: CommandPreparedStatementQuery,
-        _: Request<Ticket>,
+        request: Request<Ticket>,
     ) -> Result<Response<FlightStream>, Status> {
-        self.run(self.prepared.get(&query.prepared_statement_handle)?).await
+        let statement = self.prepared.get(&query.prepared_statement_handle)?;
+        self.run(Session::of(&request), statement).await
     }
 
     async fn get_flight_info_catalogs(

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
-use arrow_array::types::Int64Type;
+use arrow_array::types::{Int64Type, UInt64Type};
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_client::FlightServiceClient;
@@ -63,6 +63,28 @@ async fn a_question_is_answered_with_how_complete_the_answer_is() {
     let info = client.get_flight_info(descriptor).await.unwrap().into_inner();
     let schema = info.try_decode_schema().unwrap();
     assert_eq!(Coverage::of(&schema).unwrap().live_rows, 2000);
+    node.stop();
+}
+
+#[tokio::test]
+async fn the_table_coverage_is_about_the_previous_answer_of_this_connection() {
+    let mut node = TestNode::start(LARGE).await;
+    node.append(2000);
+    let mut client = FlightServiceClient::new(node.channel().await);
+    let live_rows = async |client: &mut FlightServiceClient<Channel>| {
+        let (batches, _) = ask(client, "SELECT live_rows FROM coverage").await.unwrap();
+        batches[0].column(0).as_primitive::<UInt64Type>().value(0)
+    };
+    ask(&mut client, "SELECT count(*) FROM flows").await.unwrap();
+    node.append(1000);
+    // Twice: to ask for it changes nothing.
+    assert_eq!(live_rows(&mut client).await, 2000);
+    assert_eq!(live_rows(&mut client).await, 2000);
+    // Who has asked nothing yet hears of everything.
+    let mut other = FlightServiceClient::new(node.channel().await);
+    assert_eq!(live_rows(&mut other).await, 3000);
+    ask(&mut client, "SELECT count(*) FROM flows").await.unwrap();
+    assert_eq!(live_rows(&mut client).await, 3000);
     node.stop();
 }
 

@@ -94,6 +94,72 @@ async fn a_full_disk_pauses_the_history_and_nothing_is_missing_afterwards() {
     );
 }
 
+/// A folder that nobody may write to, not even root: its files and folders are marked as immutable.
+struct Immutable(PathBuf);
+
+impl Immutable {
+    /// `None` where the file system has no such mark.
+    fn new(place: &Path) -> Option<Self> {
+        let marked = Self(place.to_owned());
+        marked.mark("+i").then_some(marked)
+    }
+
+    fn mark(&self, mark: &str) -> bool {
+        let done = Command::new("chattr").args(["-R", mark]).arg(&self.0).output();
+        done.is_ok_and(|output| output.status.success())
+    }
+}
+
+impl Drop for Immutable {
+    fn drop(&mut self) {
+        self.mark("-i");
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_may_no_longer_be_written_to_pauses_the_history() {
+    if !available() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("history");
+    let namespace = Namespace::new();
+    let traffic = Traffic::start(&namespace, Duration::from_millis(2));
+    let observer = Observer::start(&namespace, folder.path(), &place, &[]);
+    let started = observer.wait_for("a first file", |status| status.written > 0).await;
+    let Some(immutable) = Immutable::new(&place) else {
+        println!("skipped: a_folder_that_may_no_longer_be_written_to_pauses_the_history: chattr +i does not work here");
+        return;
+    };
+    let paused = observer.wait_for("a pause", |status| !status.problem.is_empty()).await;
+    println!("paused: {}", paused.problem);
+    assert!(
+        paused.problem.contains("not permitted") || paused.problem.contains("denied"),
+        "{}",
+        paused.problem
+    );
+    let meanwhile = observer
+        .wait_for("more flows", |status| status.seen > paused.seen + 500)
+        .await;
+    let sent = traffic.sent();
+    drop(immutable);
+    observer
+        .wait_for("the end of the pause", |status| {
+            status.problem.is_empty() && status.written > meanwhile.seen
+        })
+        .await;
+    observer.end();
+    let store = Store::open(place.to_str().unwrap()).unwrap();
+    let session = &store.sessions().await.unwrap()[0];
+    let runs = written(&store, &namespace).await;
+    let run = &runs[&session.log_id];
+    assert!(session.flows > started.seen);
+    assert_eq!((session.lost, run.rows), (0, session.flows));
+    let (first, newest) = (run.packets.first().unwrap(), run.packets.last().unwrap());
+    assert!(*newest > sent);
+    assert_eq!(run.packets.len(), (newest - first + 1) as usize);
+}
+
 #[tokio::test]
 async fn what_a_long_pause_did_not_keep_is_told() {
     if !available() {

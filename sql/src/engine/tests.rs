@@ -149,7 +149,7 @@ async fn flows_in_memory_are_asked_about() {
             .value(0),
         1
     );
-    let prepared = engine.describe(by_parameter, &[]).await.unwrap();
+    let prepared = engine.describe(by_parameter, &[], None).await.unwrap();
     assert_eq!((prepared.parameters.len(), prepared.schema.fields().len()), (1, 1));
 }
 

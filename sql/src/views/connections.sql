@@ -69,14 +69,14 @@ sides AS (
 -- Ports are used again: a SYN with another initial sequence number begins another connection.
 numbered AS (
     SELECT *,
-        -- The newest SYN so far, time before number. (The maximum in place of last_value: IGNORE NULLS is lost when a plan
-        -- goes to another machine.)
-        split_part(max(CASE WHEN is_syn THEN
-            lpad(CAST(CAST(time AS BIGINT) AS VARCHAR), 20, '0') || ' ' || CAST(coalesce(tcp_sequence, 0) AS VARCHAR)
+        -- The newest SYN so far: one number that has the time above the sequence number (of 32 bits, RFC 9293). (The maximum
+        -- in place of last_value: IGNORE NULLS is lost when a plan goes to another machine.)
+        max(CASE WHEN is_syn THEN
+            CAST(CAST(time AS BIGINT) AS DECIMAL(19, 0)) * 4294967296 + coalesce(tcp_sequence, 0)
         END) OVER (
             PARTITION BY protocol, client_ip, client_port, server_ip, server_port
             ORDER BY time ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW
-        ), ' ', 2) AS initial_sequence
+        ) % 4294967296 AS initial_sequence
     FROM sides
 ),
 at_places AS (

@@ -252,7 +252,11 @@ impl Headers {
             (Some(TCP), Some(ports), _) => {
                 let mut header = self.tcp_header(ports);
                 if header.set_options_raw(&ZEROS[..options]).is_ok() {
-                    header.checksum = self.tcp_checksum(&header, payload);
+                    header.checksum = self.checksum(
+                        payload,
+                        |from, to, data| header.calc_checksum_ipv4_raw(from, to, data),
+                        |from, to, data| header.calc_checksum_ipv6_raw(from, to, data),
+                    );
                 }
                 out.extend_from_slice(&header.to_bytes());
             }
@@ -264,7 +268,11 @@ impl Headers {
                     length: u16::try_from(UDP_LENGTH + payload).unwrap_or_default(),
                     checksum: 0,
                 };
-                header.checksum = self.udp_checksum(&header, payload);
+                header.checksum = self.checksum(
+                    payload,
+                    |from, to, data| header.calc_checksum_ipv4_raw(from, to, data),
+                    |from, to, data| header.calc_checksum_ipv6_raw(from, to, data),
+                );
                 out.extend_from_slice(&header.to_bytes());
             }
             (Some(SCTP), Some((source, destination)), _) => {
@@ -296,29 +304,18 @@ impl Headers {
         header
     }
 
-    fn tcp_checksum(&self, header: &TcpHeader, payload: usize) -> u16 {
+    /// What `v4` or `v6` computes of the addresses and a payload of zeros; 0 for segments that are too long for IP, before
+    /// the card cuts them.
+    fn checksum<E>(
+        &self,
+        payload: usize,
+        v4: impl FnOnce([u8; 4], [u8; 4], &[u8]) -> Result<u16, E>,
+        v6: impl FnOnce([u8; 16], [u8; 16], &[u8]) -> Result<u16, E>,
+    ) -> u16 {
         let Some(payload) = ZEROS.get(..payload) else { return 0 };
         let checksum = match self.addresses {
-            Addresses::V4(source, destination) => {
-                header.calc_checksum_ipv4_raw(source.octets(), destination.octets(), payload)
-            }
-            Addresses::V6(source, destination) => {
-                header.calc_checksum_ipv6_raw(source.octets(), destination.octets(), payload)
-            }
-        };
-        // Segments that are too long for IP, before the card cuts them.
-        checksum.unwrap_or_default()
-    }
-
-    fn udp_checksum(&self, header: &UdpHeader, payload: usize) -> u16 {
-        let Some(payload) = ZEROS.get(..payload) else { return 0 };
-        let checksum = match self.addresses {
-            Addresses::V4(source, destination) => {
-                header.calc_checksum_ipv4_raw(source.octets(), destination.octets(), payload)
-            }
-            Addresses::V6(source, destination) => {
-                header.calc_checksum_ipv6_raw(source.octets(), destination.octets(), payload)
-            }
+            Addresses::V4(source, destination) => v4(source.octets(), destination.octets(), payload),
+            Addresses::V6(source, destination) => v6(source.octets(), destination.octets(), payload),
         };
         checksum.unwrap_or_default()
     }

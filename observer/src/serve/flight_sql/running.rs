@@ -17,6 +17,7 @@ use tonic::Status;
 
 use super::status::of_error;
 use crate::priority;
+use crate::serve::connection::Session;
 
 /// Batches that wait for the client to take them.
 const WAITING: usize = 2;
@@ -45,10 +46,11 @@ impl Queries {
         Ok(Self(Some(runtime)))
     }
 
-    /// Starts a query. It ends with the stream that is returned: by its last row, or because the stream is dropped.
+    /// Starts a query of a session. It ends with the stream that is returned: by its last row, or because the stream is dropped.
     pub(super) async fn start(
         &self,
         engine: Arc<Engine>,
+        session: Session,
         sql: String,
         parameters: Vec<ScalarValue>,
     ) -> Result<
@@ -70,7 +72,9 @@ impl Queries {
         let mut task = JoinSet::new();
         let query = async move {
             let started = std::time::Instant::now();
-            let mut answer = match engine.query_after(&sql, parameters, None, cancelled).await {
+            let previous = session.previous();
+            let answer = engine.query_after(&sql, parameters, previous.as_ref(), cancelled);
+            let mut answer = match answer.await {
                 Ok(answer) => answer,
                 Err(error) => {
                     tracing::debug!(sql, "a query failed: {error}");
@@ -79,6 +83,7 @@ impl Queries {
                     return;
                 }
             };
+            session.answered(&sql, &answer.coverage);
             if begun.send(Ok(answer.schema)).is_err() {
                 return;
             }
