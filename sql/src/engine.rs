@@ -306,7 +306,6 @@ impl Engine {
             .with_create_default_catalog_and_schema(true);
         let options = config.options_mut();
         options.execution.time_zone = Some("UTC".to_owned());
-        options.execution.parquet.pushdown_filters = true;
         options.execution.parquet.reorder_filters = true;
         options.optimizer.expand_views_at_output = true;
         options.sql_parser.collect_spans = true;

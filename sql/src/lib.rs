@@ -34,5 +34,6 @@ pub mod live;
 mod live_partition;
 mod logged_table;
 mod nodes;
+mod selectivity;
 mod time_bounds;
 pub mod views;

@@ -34,6 +34,7 @@ use crate::coverage::Collector;
 use crate::error::SqlError;
 use crate::live::LiveSnapshot;
 use crate::live_partition::LivePartition;
+use crate::selectivity::leaves_few_rows;
 use crate::time_bounds::time_bounds;
 
 /// The name under which the engine knows the history's store.
@@ -206,10 +207,11 @@ impl LoggedTable {
         columns: &[usize],
         filters: &[Expr],
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let options = TableParquetOptions {
+        let mut options = TableParquetOptions {
             global: state.config_options().execution.parquet.clone(),
             ..TableParquetOptions::default()
         };
+        options.global.pushdown_filters = leaves_few_rows(filters);
         let cache = state.runtime_env().cache_manager.get_file_metadata_cache();
         let mut source = ParquetSource::new(Arc::clone(&self.schema))
             .with_table_parquet_options(options)
