@@ -1,6 +1,8 @@
 //! `parallax sql`: questions about flows, to a server or to files.
 
 mod caret;
+mod cluster;
+mod engine;
 pub(crate) mod files;
 pub(crate) mod footer;
 mod output;
@@ -19,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::settings::Settings;
 use crate::usage::UsageError;
+use engine::EngineChoice;
 use output::{Format, Output};
 use source::Source;
 use statements::Statement;
@@ -28,6 +31,7 @@ use statements::Statement;
   parallax sql \"SELECT drop_reason, count(*) FROM drops GROUP BY 1 ORDER BY 2 DESC\"
   parallax sql                                  a shell: \\d lists tables, \\? explains the rest
   parallax sql --from /var/lib/parallax \"SELECT * FROM connections WHERE state = 'refused'\"
+  parallax sql --from s3://flows/cluster-a --engine ballista=10.0.0.5:50050 -f questions.sql
   parallax sql -o csv -f questions.sql > answers.csv
   parallax sql --examples                       a dozen useful questions")]
 pub(crate) struct SqlArgs {
@@ -41,6 +45,10 @@ pub(crate) struct SqlArgs {
     /// Ask these files, without any server: a folder, or a URL such as s3://bucket/path
     #[arg(long, value_name = "PLACE", value_hint = ValueHint::DirPath)]
     from: Option<String>,
+
+    /// Who reads these files: embedded, or ballista=HOST:PORT for the executors of that scheduler
+    #[arg(long, value_name = "ENGINE", default_value = "embedded", requires = "from")]
+    engine: EngineChoice,
 
     /// Form of answers [default: table]
     #[arg(short, long, value_name = "FORM")]
@@ -73,7 +81,11 @@ impl SqlArgs {
         };
         let output = Output::new(self.output.unwrap_or(Format::Table));
         let Some(text) = text else {
-            return shell::run(Source::open(self.from.as_deref(), &settings).await?, output).await;
+            return shell::run(
+                Source::open(self.from.as_deref(), &self.engine, &settings).await?,
+                output,
+            )
+            .await;
         };
         let statements = statements::split(&text);
         if statements.is_empty() {
@@ -83,7 +95,7 @@ impl SqlArgs {
             return Err(UsageError("a Parquet or Arrow file takes the answer to one query".to_owned()).into());
         }
         output.check()?;
-        let mut source = Source::open(self.from.as_deref(), &settings).await?;
+        let mut source = Source::open(self.from.as_deref(), &self.engine, &settings).await?;
         for statement in statements {
             answer(&mut source, &output, &statement).await?;
         }

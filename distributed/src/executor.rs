@@ -11,6 +11,9 @@ use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_
 
 use crate::session;
 
+/// How often an executor tells the scheduler that it is there.
+pub(crate) const HEARTBEAT_SECONDS: u64 = 5;
+
 /// What an executor starts from.
 #[derive(Clone, Debug)]
 pub struct ExecutorOptions {
@@ -43,6 +46,7 @@ pub async fn run(options: ExecutorOptions) -> Result<()> {
         scheduler_connect_timeout_seconds: 10,
         vcores: options.threads,
         task_scheduling_policy: TaskSchedulingPolicy::PullStaged,
+        executor_heartbeat_interval_seconds: HEARTBEAT_SECONDS,
         work_dir: options.work_folder.map(|folder| folder.display().to_string()),
         override_config_producer: Some(Arc::new(session::config)),
         override_runtime_producer: Some(Arc::new(|_| session::runtime())),

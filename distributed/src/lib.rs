@@ -4,13 +4,19 @@
 //! processes has to know our functions by name. So all three sides are started from here. The tables are the Parquet
 //! files of a history, listed by the client; an executor reads them from the store itself, so it needs the same folder
 //! (a network file system) or the same bucket.
+//!
+//! `parallax sql --engine` doesn't link any of this: it starts `parallax-ballista` and talks to it by [`question`].
 #![forbid(unsafe_code)]
 
+pub mod cluster;
+pub mod error;
 pub mod executor;
 mod object_stores;
-pub mod query;
+pub mod question;
+mod readiness;
 pub mod scheduler;
 mod session;
+mod tables;
 
 /// Stack of a thread that reads plans: they are trees, and the views make deep ones.
 const STACK_BYTES: usize = 32 << 20;

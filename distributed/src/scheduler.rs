@@ -11,6 +11,12 @@ use ballista_scheduler::scheduler_process::start_server;
 
 use crate::session;
 
+/// An executor that says nothing for so long is lost, and its work is done by another. One that works speaks every
+/// [`HEARTBEAT_SECONDS`](crate::executor::HEARTBEAT_SECONDS).
+const LOST_AFTER_SECONDS: u64 = 20;
+/// How often it is looked for.
+const LOOK_SECONDS: u64 = 5;
+
 /// Runs a scheduler on that address until the process is ended.
 ///
 /// # Errors
@@ -21,6 +27,9 @@ pub async fn run(listen: SocketAddr) -> Result<()> {
         bind_port: listen.port(),
         external_host: listen.ip().to_string(),
         scheduling_policy: TaskSchedulingPolicy::PullStaged,
+        executor_timeout_seconds: LOST_AFTER_SECONDS,
+        expire_dead_executor_interval_seconds: LOOK_SECONDS,
+        no_executors_grace_period_seconds: LOST_AFTER_SECONDS,
         override_config_producer: Some(Arc::new(session::config)),
         override_session_builder: Some(Arc::new(session::state)),
         ..SchedulerConfig::default()

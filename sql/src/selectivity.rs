@@ -41,9 +41,7 @@ const FEW_VALUES: [&str; 26] = [
 pub(crate) fn leaves_few_rows(filters: &[Expr]) -> bool {
     filters.iter().any(|filter| {
         let columns = filter.column_refs();
-        columns
-            .iter()
-            .any(|column| !FEW_VALUES.contains(&column.name.as_str()))
+        columns.iter().any(|column| !FEW_VALUES.contains(&column.name.as_str()))
     })
 }
 

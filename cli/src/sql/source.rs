@@ -1,4 +1,4 @@
-//! Who answers: a server over Flight SQL, or files that are read here.
+//! Who answers: a server over Flight SQL, files that are read here, or executors that read them.
 
 use ::sql::coverage::Coverage;
 use anyhow::{Context as _, Result};
@@ -15,6 +15,8 @@ use prost::Message as _;
 use tonic::Status;
 
 use super::caret::point;
+use super::cluster::Cluster;
+use super::engine::EngineChoice;
 use super::files::Files;
 use super::statements::Statement;
 use crate::connect::{Calls, Server};
@@ -29,6 +31,7 @@ const PLACE: &str = "parallax-query-place";
 pub(super) enum Source {
     Server(Box<FlightServiceClient<Calls>>),
     Files(Box<Files>),
+    Cluster(Box<Cluster>),
 }
 
 /// Rows as they come; dropping them ends the query.
@@ -39,13 +42,16 @@ pub(crate) struct Rows {
 }
 
 impl Source {
-    pub(super) async fn open(from: Option<&str>, settings: &Settings) -> Result<Self> {
+    pub(super) async fn open(from: Option<&str>, engine: &EngineChoice, settings: &Settings) -> Result<Self> {
         let Some(place) = from else {
             let server = Server::connect(settings).await?;
             let client = FlightServiceClient::new(server.calls.clone()).max_decoding_message_size(MESSAGE_BYTES);
             return Ok(Self::Server(Box::new(client)));
         };
-        Ok(Self::Files(Box::new(Files::open(place).await?)))
+        match engine {
+            EngineChoice::Embedded => Ok(Self::Files(Box::new(Files::open(place).await?))),
+            EngineChoice::Ballista(scheduler) => Ok(Self::Cluster(Box::new(Cluster::new(scheduler, place)))),
+        }
     }
 
     /// Begins a query.
@@ -55,6 +61,7 @@ impl Source {
                 .await
                 .map_err(|status| failed(&status, statement)),
             Self::Files(files) => files.query(statement).await,
+            Self::Cluster(cluster) => cluster.query(statement).await,
         }
     }
 
