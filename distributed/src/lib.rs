@@ -18,6 +18,9 @@ pub mod scheduler;
 mod session;
 mod tables;
 
+/// The version of these programs and the commit they were built from.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), env!("PARALLAX_COMMIT"));
+
 /// Stack of a thread that reads plans: they are trees, and the views make deep ones.
 const STACK_BYTES: usize = 32 << 20;
 

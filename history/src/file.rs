@@ -29,6 +29,20 @@ const ZSTD_LEVEL: i32 = 3;
 const GROWING: [&str; 2] = ["time", "sequence"];
 const RANDOM: [&str; 3] = ["tcp_sequence", "tcp_acknowledgment", "waited_ns"];
 
+/// What people look for by value. A bloom filter says which row groups don't have it, where the least and the greatest
+/// value don't: addresses come in all row groups from everywhere.
+const LOOKED_FOR: [&str; 5] = [
+    "source_ip",
+    "destination_ip",
+    "source_pod",
+    "destination_pod",
+    "dns_query",
+];
+/// How often it may be wrong.
+const BLOOM_FALSE: f64 = 0.01;
+/// Values of a row group for which there is room at first; in the end a filter is as small as its values let it be.
+const BLOOM_VALUES: u64 = 1 << 16;
+
 /// The key of a file's metadata that tells its format.
 const FORMAT_KEY: &str = "parallax.format";
 
@@ -60,6 +74,12 @@ pub fn properties(schema: &SchemaRef) -> Result<WriterProperties, HistoryError> 
     for field in schema.fields() {
         let column = ColumnPath::from(field.name().as_str());
         let name = field.name().as_str();
+        if LOOKED_FOR.contains(&name) {
+            properties = properties
+                .set_column_bloom_filter_enabled(column.clone(), true)
+                .set_column_bloom_filter_fpp(column.clone(), BLOOM_FALSE)
+                .set_column_bloom_filter_max_ndv(column.clone(), BLOOM_VALUES);
+        }
         if GROWING.contains(&name) {
             properties = properties
                 .set_column_dictionary_enabled(column.clone(), false)

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Stdin};
 
 /// Answer one question for `parallax sql --engine ballista=HOST:PORT`, which starts this program by itself.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "parallax-ballista", version = distributed::VERSION)]
 struct Arguments {}
 
 fn main() -> anyhow::Result<()> {

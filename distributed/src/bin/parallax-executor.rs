@@ -9,7 +9,7 @@ use distributed::executor::{ExecutorOptions, run};
 
 /// Compute parts of queries over a history for a scheduler.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "parallax-executor", version = distributed::VERSION)]
 struct Arguments {
     /// The scheduler to work for.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:50050")]

@@ -6,7 +6,7 @@ use clap::Parser;
 
 /// Take queries over a history and give parts of them to executors.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "parallax-scheduler", version = distributed::VERSION)]
 struct Arguments {
     /// Address to listen on; there is no authentication, so choose one that only your machines reach.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:50050")]
