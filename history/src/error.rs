@@ -14,14 +14,14 @@ pub enum HistoryError {
         why: String,
     },
     /// The store doesn't answer, or refuses.
-    #[error("cannot {what} in the history {location}: {source}")]
+    #[error("cannot {what} in the history {location}: {}", bottom(error))]
     Store {
         /// What was tried.
         what: String,
         /// The history.
         location: String,
         /// What the store says.
-        source: object_store::Error,
+        error: object_store::Error,
     },
     /// There is no history.
     #[error("there is no history in {location}: no file parallax-history.json; is this the folder given to --history?")]
@@ -50,6 +50,15 @@ pub enum HistoryError {
     /// Work in the background failed, which would be a fault of this program.
     #[error("the thread that makes a file failed: {0}")]
     Thread(#[from] tokio::task::JoinError),
+}
+
+/// What is behind an error. Those above it say where and how often it was tried, each with all below it.
+fn bottom(error: &object_store::Error) -> String {
+    let mut bottom: &dyn std::error::Error = error;
+    while let Some(source) = bottom.source() {
+        bottom = source;
+    }
+    bottom.to_string()
 }
 
 /// Runs what computes for long on a thread of its own, so that those who wait for something else are not held up.

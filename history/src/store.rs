@@ -142,11 +142,11 @@ impl Store {
         below.split('/').fold(self.prefix.clone(), |path, part| path.join(part))
     }
 
-    fn failed(&self, what: impl Into<String>, source: object_store::Error) -> HistoryError {
+    fn failed(&self, what: impl Into<String>, error: object_store::Error) -> HistoryError {
         HistoryError::Store {
             what: what.into(),
             location: self.location.clone(),
-            source,
+            error,
         }
     }
 

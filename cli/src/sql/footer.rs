@@ -60,10 +60,11 @@ pub(crate) fn covered(coverage: &Coverage) -> Option<String> {
             lost.push_str(&format!(" ({})", stages.join(", ")));
         }
         if coverage.unknown_losses > 0 {
-            lost.push_str(&format!(
-                ", and {} times nobody knows how many",
-                coverage.unknown_losses
-            ));
+            let times = match coverage.unknown_losses {
+                1 => "once".to_owned(),
+                times => format!("{times} times"),
+            };
+            lost.push_str(&format!(", and {times} nobody knows how many"));
         }
         parts.push(lost);
     }
