@@ -15,7 +15,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::memory_pool::{FairSpillPool, GreedyMemoryPool, MemoryPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -107,10 +107,20 @@ impl Engine {
     /// # Errors
     /// If the query engine can't be set up.
     pub fn new(sources: Sources, limits: Limits) -> Result<Self, SqlError> {
-        let disk = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
+        // Who can go on in files must leave room for who can't.
+        let (disk, memory): (_, Arc<dyn MemoryPool>) = match limits.spills {
+            true => (
+                DiskManagerMode::OsTmpDirectory,
+                Arc::new(FairSpillPool::new(limits.memory_bytes)),
+            ),
+            false => (
+                DiskManagerMode::Disabled,
+                Arc::new(GreedyMemoryPool::new(limits.memory_bytes)),
+            ),
+        };
         let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(GreedyMemoryPool::new(limits.memory_bytes)))
-            .with_disk_manager_builder(disk)
+            .with_memory_pool(memory)
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(disk))
             .build_arc()
             .map_err(|error| SqlError::of_query(error, "", &limits))?;
         if let Some(store) = &sources.history {

@@ -28,6 +28,8 @@ pub struct Limits {
     pub queries: usize,
     /// Threads that one query may use.
     pub threads: usize,
+    /// Whether a query that needs more memory goes on in temporary files, where it can: sorts and groups.
+    pub spills: bool,
 }
 
 impl Default for Limits {
@@ -38,6 +40,7 @@ impl Default for Limits {
             time: Duration::from_secs(60),
             queries: 4,
             threads: 2,
+            spills: false,
         }
     }
 }

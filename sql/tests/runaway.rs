@@ -108,6 +108,21 @@ async fn what_needs_too_much_memory_says_so() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_needs_too_much_memory_goes_on_in_files_where_it_may() {
+    let sql = "SELECT value FROM generate_series(1, 3000000) ORDER BY value % 1000 DESC, value";
+    let limits = Limits {
+        memory_bytes: 16 << 20,
+        ..Limits::default()
+    };
+    let in_memory = Engine::new(Sources::default(), limits).unwrap();
+    let error = rows(&in_memory, sql, Cancelled::default()).await.unwrap_err();
+    assert!(matches!(error, SqlError::Memory { .. }), "{error}");
+    let limits = Limits { spills: true, ..limits };
+    let in_files = Engine::new(Sources::default(), limits).unwrap();
+    assert_eq!(rows(&in_files, sql, Cancelled::default()).await.unwrap(), 3_000_000);
+}
+
 #[tokio::test]
 async fn functions_that_make_values_of_any_size_are_not_offered() {
     let engine = engine(Duration::from_secs(600));

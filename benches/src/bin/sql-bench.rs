@@ -35,6 +35,7 @@ async fn main() -> anyhow::Result<()> {
         time: Duration::from_secs(600),
         queries: 1,
         threads: arguments.threads,
+        spills: true,
     };
     let engine = std::sync::Arc::new(Engine::new(sources, limits)?);
     for query in std::io::stdin().lock().lines() {

@@ -88,6 +88,7 @@ impl Files {
             time: std::time::Duration::from_secs(24 * 3600),
             queries: QUERIES,
             threads: count,
+            spills: true,
         };
         Ok(Self {
             engine: Arc::new(Engine::new(sources, limits)?),

@@ -328,6 +328,7 @@ async fn limits_end_a_query_and_say_which() {
         time: Duration::from_millis(1500),
         queries: 1,
         threads: 2,
+        spills: false,
     };
     let engine = Engine::new(sources, limits).unwrap();
     let text = error(&engine, "SELECT * FROM flows").await.to_string();
