@@ -145,8 +145,8 @@ impl Cluster {
         let plan = frame.create_physical_plan().await.map_err(failed)?;
         let rows = execute_stream(Arc::clone(&plan), Arc::new(context)).map_err(failed)?;
         let mut metadata = rows.schema().metadata().clone();
-        let json = serde_json::to_string(&coverage).expect("invariant: numbers and text are JSON");
-        metadata.insert(METADATA_KEY.to_owned(), json);
+        let known = described.schema.metadata().get(METADATA_KEY);
+        metadata.extend(known.map(|json| (METADATA_KEY.to_owned(), json.clone())));
         let schema = Arc::new(rows.schema().as_ref().clone().with_metadata(metadata));
         let batches = rows.map({
             let schema = Arc::clone(&schema);

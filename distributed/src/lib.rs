@@ -5,14 +5,13 @@
 //! files of a history, listed by the client; an executor reads them from the store itself, so it needs the same folder
 //! (a network file system) or the same bucket.
 //!
-//! `parallax sql --engine` doesn't link any of this: it starts `parallax-ballista` and talks to it by [`question`].
+//! `parallax sql --engine` doesn't link any of this: it starts `parallax-ballista` and talks to it by [`sql::question`].
 #![forbid(unsafe_code)]
 
 pub mod cluster;
 pub mod error;
 pub mod executor;
 mod object_stores;
-pub mod question;
 mod readiness;
 pub mod scheduler;
 mod session;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use history::error::bottom;
 use reqwest::StatusCode;
 
 use crate::error::ClusterError;
@@ -22,17 +23,17 @@ pub(crate) async fn check(address: &str) -> Result<(), ClusterError> {
         .no_proxy()
         .timeout(PATIENCE)
         .build()
-        .map_err(|error| not_a_scheduler(words(&error)))?;
+        .map_err(|error| not_a_scheduler(bottom(&error)))?;
     let answer = client.get(format!("http://{address}/readyz")).send().await;
     let answer = match answer {
         Ok(answer) => answer,
         Err(error) if error.is_connect() => {
             return Err(ClusterError::NoScheduler {
                 address: address.to_owned(),
-                message: words(&error),
+                message: bottom(&error),
             });
         }
-        Err(error) => return Err(not_a_scheduler(words(&error))),
+        Err(error) => return Err(not_a_scheduler(bottom(&error))),
     };
     match answer.status() {
         StatusCode::OK => Ok(()),
@@ -41,13 +42,4 @@ pub(crate) async fn check(address: &str) -> Result<(), ClusterError> {
         }),
         other => Err(not_a_scheduler(format!("it answers {other} to /readyz"))),
     }
-}
-
-/// What is at the bottom of an error: the rest repeats the address.
-fn words(error: &reqwest::Error) -> String {
-    let mut bottom: &dyn std::error::Error = error;
-    while let Some(source) = bottom.source() {
-        bottom = source;
-    }
-    bottom.to_string()
 }

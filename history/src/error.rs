@@ -52,9 +52,10 @@ pub enum HistoryError {
     Thread(#[from] tokio::task::JoinError),
 }
 
-/// What is behind an error. Those above it say where and how often it was tried, each with all below it.
-fn bottom(error: &object_store::Error) -> String {
-    let mut bottom: &dyn std::error::Error = error;
+/// What is behind all errors of a chain. Those above it say where and how often it was tried, each with all below it.
+#[must_use]
+pub fn bottom(error: &dyn std::error::Error) -> String {
+    let mut bottom = error;
     while let Some(source) = bottom.source() {
         bottom = source;
     }

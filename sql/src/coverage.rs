@@ -41,6 +41,13 @@ impl Coverage {
         serde_json::from_str(schema.metadata().get(METADATA_KEY)?).ok()
     }
 
+    /// Whether the table `coverage` is about the answer to this query from now on. A query for that table is not: asked for
+    /// twice, it says the same twice.
+    #[must_use]
+    pub fn is_of(sql: &str) -> bool {
+        !sql.to_lowercase().contains("coverage")
+    }
+
     /// Events lost, all stages together.
     #[must_use]
     pub fn lost_events(&self) -> u64 {

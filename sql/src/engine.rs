@@ -220,8 +220,8 @@ impl Engine {
         Ok((stream, collector.finish(&losses)))
     }
 
-    /// What is known of a query without running it; `previous` as for [`Engine::query_after`]. With values for its parameters, or if it has none, the schema's
-    /// metadata has the coverage that an answer would have now.
+    /// What is known of a query without running it; `previous` as for [`Engine::query_after`]. With values for its
+    /// parameters, or if it has none, the schema's metadata has the coverage that an answer would have now.
     ///
     /// # Errors
     /// What is wrong with the question.

@@ -34,6 +34,7 @@ pub mod live;
 mod live_partition;
 mod logged_table;
 mod nodes;
+pub mod question;
 mod selectivity;
 mod time_bounds;
 pub mod views;

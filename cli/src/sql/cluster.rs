@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use ::sql::coverage::Coverage;
+use ::sql::question::{Failure, Question};
 use anyhow::{Context as _, Result, anyhow};
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
 use arrow_schema::SchemaRef;
 use futures::StreamExt as _;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use super::caret::point;
@@ -32,32 +32,13 @@ pub(super) struct Cluster {
     previous: Option<Coverage>,
 }
 
-/// What the program is asked.
-#[derive(Serialize)]
-struct Question<'a> {
-    version: &'a str,
-    scheduler: &'a str,
-    place: &'a str,
-    sql: &'a str,
-    previous: Option<&'a Coverage>,
-}
-
-/// What it says when something is wrong.
-#[derive(Debug, Deserialize)]
-struct Failure {
-    message: String,
-    place: Option<(u64, u64)>,
-}
-
-impl Failure {
-    /// The last line that it has said.
-    fn read(said: &str) -> Self {
-        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
-        serde_json::from_str(last).unwrap_or_else(|_| Self {
-            message: format!("{PROGRAM} ended in the middle: {last}"),
-            place: None,
-        })
-    }
+/// The last line of what the program has said.
+fn failure(said: &str) -> Failure {
+    let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+    serde_json::from_str(last).unwrap_or_else(|_| Failure {
+        message: format!("{PROGRAM} ended in the middle: {last}"),
+        place: None,
+    })
 }
 
 impl Cluster {
@@ -72,11 +53,11 @@ impl Cluster {
     /// Begins a query. It ends when its rows are dropped.
     pub(super) async fn query(&mut self, statement: &Statement) -> Result<Rows> {
         let question = Question {
-            version: env!("CARGO_PKG_VERSION"),
-            scheduler: &self.scheduler,
-            place: &self.place,
-            sql: &statement.text,
-            previous: self.previous.as_ref(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            scheduler: self.scheduler.clone(),
+            place: self.place.clone(),
+            sql: statement.text.clone(),
+            previous: self.previous.clone(),
         };
         let (child, input) = start(&serde_json::to_string(&question)?)?;
         let (begun, begins) = oneshot::channel();
@@ -89,7 +70,7 @@ impl Cluster {
             .context("what reads the answer ended before it began")?
             .map_err(|failure| anyhow!(point(&failure.message, statement, failure.place)))?;
         let coverage = Coverage::of(&schema);
-        if !statement.text.to_lowercase().contains("coverage") {
+        if Coverage::is_of(&statement.text) {
             self.previous.clone_from(&coverage);
         }
         // The input is held as long as the rows are.
@@ -164,7 +145,7 @@ fn read(
     if status.is_ok_and(|status| status.success()) && begun.is_none() {
         return;
     }
-    let failure = Failure::read(&said);
+    let failure = failure(&said);
     match begun {
         // Whoever has gone doesn't need to hear of it.
         Some(begun) => drop(begun.send(Err(failure))),
@@ -179,13 +160,13 @@ mod tests {
 
     #[test]
     fn the_last_line_tells_what_is_wrong() {
-        let failure = Failure::read("a warning\n{\"message\":\"no\",\"place\":[1,8]}\n");
-        assert_eq!((failure.message.as_str(), failure.place), ("no", Some((1, 8))));
-        let failure = Failure::read("thread 'main' panicked\n");
+        let failed = failure("a warning\n{\"message\":\"no\",\"place\":[1,8]}\n");
+        assert_eq!((failed.message.as_str(), failed.place), ("no", Some((1, 8))));
+        let failed = failure("thread 'main' panicked\n");
         assert_eq!(
-            failure.message,
+            failed.message,
             "parallax-ballista ended in the middle: thread 'main' panicked"
         );
-        assert!(Failure::read("").message.starts_with("parallax-ballista ended"));
+        assert!(failure("").message.starts_with("parallax-ballista ended"));
     }
 }

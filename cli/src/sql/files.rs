@@ -137,7 +137,7 @@ impl Files {
             .await
             .context("the query ended before it began")?
             .map_err(|error| anyhow::anyhow!(point(&error.to_string(), statement, error.location())))?;
-        if !statement.text.to_lowercase().contains("coverage") {
+        if Coverage::is_of(&statement.text) {
             self.previous = Some(coverage.clone());
         }
         let batches = until_the_end(rows, task, cancel);

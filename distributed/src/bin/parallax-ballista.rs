@@ -5,8 +5,8 @@ use clap::Parser;
 use datafusion::arrow::ipc::writer::StreamWriter;
 use distributed::cluster::{Answer, Cluster};
 use distributed::error::ClusterError;
-use distributed::question::{Failure, Question};
 use futures::StreamExt as _;
+use sql::question::{Failure, Question};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Stdin};
 
 /// Answer one question for `parallax sql --engine ballista=HOST:PORT`, which starts this program by itself.

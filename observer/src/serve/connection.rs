@@ -26,9 +26,9 @@ impl Session {
         self.0.lock().clone()
     }
 
-    /// Remembers how complete an answer is. A question about that is none that the next one could be about.
+    /// Remembers how complete an answer is, if the next question can be about that.
     pub(super) fn answered(&self, sql: &str, coverage: &Coverage) {
-        if !sql.to_lowercase().contains("coverage") {
+        if Coverage::is_of(sql) {
             *self.0.lock() = Some(coverage.clone());
         }
     }

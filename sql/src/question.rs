@@ -5,8 +5,9 @@
 //! the answer any more, however the other side has ended, and the executors are told.
 
 use serde::{Deserialize, Serialize};
-use sql::coverage::Coverage;
-use sql::error::Location;
+
+use crate::coverage::Coverage;
+use crate::error::Location;
 
 /// A question.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -1,11 +1,11 @@
-//! Puts the commit into the program's version, if the sources are in a git repository.
+//! The build script of several crates: puts the commit into the version of their programs, if the sources are in a git
+//! repository.
 
 use std::process::Command;
 
 fn main() {
     let commit = git(&["rev-parse", "--short=9", "HEAD"]).map_or_else(String::new, |commit| format!(" ({commit})"));
     println!("cargo::rustc-env=PARALLAX_COMMIT={commit}");
-    println!("cargo::rerun-if-changed=build.rs");
     // HEAD itself names a branch; its log changes with every commit and checkout.
     if let Some(log) = git(&["rev-parse", "--path-format=absolute", "--git-path", "logs/HEAD"]) {
         println!("cargo::rerun-if-changed={log}");
