@@ -5,7 +5,8 @@ use std::{env, fs};
 
 use prost::Message as _;
 
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
+    "feed/feed.proto",
     "flow/flow.proto",
     "observer/observer.proto",
     "parallax/parallax.proto",

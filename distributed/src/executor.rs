@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::registry::BallistaFunctionRegistry;
 use ballista_executor::executor_process::{ExecutorProcessConfig, start_executor_process};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::session;
 
@@ -29,11 +31,46 @@ pub struct ExecutorOptions {
     pub work_folder: Option<PathBuf>,
 }
 
-/// Runs an executor until the process is ended.
+/// How long an executor that is told to end may go on with what it computes.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Runs an executor until it is told to end, by SIGTERM or Ctrl-C, and for [`GRACE`] after that.
+///
+/// What it computes may go on in other threads when this returns, and never ends if it is a join without rows: the
+/// caller has to end the process, not to wait for its threads.
 ///
 /// # Errors
 /// If an address can't be listened on, or the scheduler can't be reached.
 pub async fn run(options: ExecutorOptions) -> Result<()> {
+    // The library would leave a folder that it makes itself behind when the process ends early.
+    let (folder, _temporary) = match options.work_folder.clone() {
+        Some(folder) => (folder, None),
+        None => {
+            let folder = tempfile::Builder::new().prefix("parallax-executor-").tempdir();
+            let folder = folder.context("cannot make a temporary folder; name one with --work-folder")?;
+            (folder.path().to_owned(), Some(folder))
+        }
+    };
+    tokio::select! {
+        ended = serve(options, folder) => ended,
+        signal = told_to_end() => {
+            signal.context("cannot listen for signals")?;
+            tokio::time::sleep(GRACE).await;
+            Ok(())
+        }
+    }
+}
+
+/// Comes with the first SIGTERM or Ctrl-C.
+async fn told_to_end() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        pressed = tokio::signal::ctrl_c() => pressed,
+    }
+}
+
+async fn serve(options: ExecutorOptions, folder: PathBuf) -> Result<()> {
     let (scheduler_host, scheduler_port) = options.scheduler.clone();
     let state = session::state(session::config())?;
     let config = ExecutorProcessConfig {
@@ -47,7 +84,7 @@ pub async fn run(options: ExecutorOptions) -> Result<()> {
         vcores: options.threads,
         task_scheduling_policy: TaskSchedulingPolicy::PullStaged,
         executor_heartbeat_interval_seconds: HEARTBEAT_SECONDS,
-        work_dir: options.work_folder.map(|folder| folder.display().to_string()),
+        work_dir: Some(folder.display().to_string()),
         override_config_producer: Some(Arc::new(session::config)),
         override_runtime_producer: Some(Arc::new(|_| session::runtime())),
         override_function_registry: Some(Arc::new(BallistaFunctionRegistry::from(&state))),

@@ -328,3 +328,52 @@ async fn what_is_no_scheduler_is_named() {
     let expected = format!("what listens at {address} is no scheduler");
     assert!(error.to_string().starts_with(&expected), "{error}");
 }
+
+/// Processor time of a process so far, user and system, from `/proc/PID/stat` (proc_pid_stat(5)).
+fn cpu(process: &Child) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.id())).expect("it runs");
+    let after_name = stat.rsplit_once(')').expect("a name in parentheses").1;
+    let ticks = after_name.split_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.map(|field| field.parse::<u64>().expect("a number")).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+/// Told to end, an executor does, whatever it computes: here a join that never has a row to hand out.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_executor_ends_when_it_is_told_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let location = folder.path().to_str().expect("UTF-8");
+    write_history(folder.path()).await;
+    let mut processes = Processes(Vec::new());
+    let cluster = Cluster::open(&processes.cluster(), location).await.expect("a cluster");
+    let endless = "SELECT count(*) FROM flows a, flows b, flows c, flows d, flows e, flows f \
+                   WHERE a.sequence * b.sequence + c.sequence * d.sequence + e.sequence * f.sequence = -7";
+    let asked = cluster.query(endless, None);
+    let mut answer = tokio::time::timeout(Duration::from_secs(60), asked)
+        .await
+        .expect("it is taken at once")
+        .expect("a valid question");
+    let rows = tokio::spawn(async move { answer.rows.try_next().await.is_ok() });
+    let busy = |process: &Child| cpu(process) > Duration::from_secs(2);
+    let end = Instant::now() + Duration::from_secs(60);
+    while !processes.0[1..].iter().any(busy) {
+        assert!(Instant::now() < end && !rows.is_finished(), "no executor computes");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    for process in &mut processes.0[1..] {
+        let pid = nix::unistd::Pid::from_raw(process.id().cast_signed());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("it runs");
+    }
+    let end = Instant::now() + Duration::from_secs(20);
+    for process in &mut processes.0[1..] {
+        let status = loop {
+            if let Some(status) = process.try_wait().expect("our child") {
+                break status;
+            }
+            assert!(Instant::now() < end, "an executor goes on after SIGTERM");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        };
+        assert_eq!(status.code(), Some(0), "it ended by itself");
+    }
+    rows.abort();
+}

@@ -45,5 +45,11 @@ generated! {
     relay;
 }
 
+/// What observers and relays tell each other. It has no JSON form: no person reads it.
+#[allow(missing_docs, unused_qualifications, clippy::all, clippy::pedantic, rustdoc::all)]
+pub mod feed {
+    include!(concat!(env!("OUT_DIR"), "/feed.rs"));
+}
+
 /// All .proto files as a serialized `google.protobuf.FileDescriptorSet`, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/api.bin"));

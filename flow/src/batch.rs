@@ -7,16 +7,22 @@ use arrow_array::types::{ArrowPrimitiveType, TimestampNanosecondType, UInt16Type
 use arrow_array::{
     Array, ArrayRef, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, RecordBatch, StringArray, new_null_array,
 };
-use arrow_schema::ArrowError;
+use arrow_buffer::{Buffer, NullBuffer};
+use arrow_data::ArrayData;
+use arrow_schema::{ArrowError, DataType};
+use rustc_hash::FxHashSet;
 use uuid::Uuid;
 
+use crate::builder::MAX_ROWS;
 use crate::record::Address;
+use crate::row_ids::RowIds;
 use crate::schema::{Column, schema};
 
 /// Rows that don't change any more.
 ///
 /// A batch carries only the columns that have a value in at least one of its rows; a column that isn't there is null in
-/// every row. Rows are numbered through: `first_sequence` is the number of the first one in the log that made it.
+/// every row. Rows are numbered through: `first_sequence` is the number of the first one in the log that made it. In a
+/// batch that is a choice of rows, or made of several logs' rows, each row has its own number: [`RowIds`].
 #[derive(Clone, Debug)]
 pub struct FlowBatch {
     columns: Arc<[Option<ArrayRef>]>,
@@ -25,6 +31,44 @@ pub struct FlowBatch {
     log_id: u64,
     first_sequence: u64,
     time_range: (i64, i64),
+    ids: Option<RowIds>,
+}
+
+/// Columns that can't be a batch.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// There is no row.
+    #[error("a batch of flows has at least one row")]
+    Empty,
+    /// Flows have a time.
+    #[error("flows have no column `time`, or a row without a time")]
+    NoTime,
+    /// A column is of another type.
+    #[error("the column `{column}` is {found}; in the schema of flows it is {expected}")]
+    Type {
+        /// The column.
+        column: &'static str,
+        /// What the schema says.
+        expected: DataType,
+        /// What there is.
+        found: DataType,
+    },
+    /// A column is longer or shorter than the others.
+    #[error("the column `{column}` has {found} rows, and the batch {expected}")]
+    Length {
+        /// The column.
+        column: &'static str,
+        /// Rows of the column `time`.
+        expected: usize,
+        /// Rows of that column.
+        found: usize,
+    },
+    /// More rows than a batch can have.
+    #[error("{rows} rows are more than the {MAX_ROWS} of a batch")]
+    TooLong {
+        /// Rows that there are.
+        rows: usize,
+    },
 }
 
 /// A text column: what is in a row is a key into the values, and null where there is no key.
@@ -104,6 +148,86 @@ impl FlowBatch {
             log_id,
             first_sequence,
             time_range,
+            ids: None,
+        }
+    }
+
+    /// A batch of columns that come from elsewhere, checked. `first_sequence` counts where rows have no `ids` of their own.
+    /// Columns of one thing ([`SHARED_COLUMNS`](crate::shared_columns::SHARED_COLUMNS)) have the same keys.
+    ///
+    /// # Errors
+    /// If the columns don't fit the schema or each other.
+    pub fn from_columns(
+        columns: impl IntoIterator<Item = (Column, ArrayRef)>,
+        log_id: u64,
+        first_sequence: u64,
+        ids: Option<RowIds>,
+    ) -> Result<Self, BatchError> {
+        let mut places = vec![None; Column::COUNT];
+        for (column, array) in columns {
+            let expected = column.kind().data_type();
+            if array.data_type() != &expected {
+                let found = array.data_type().clone();
+                let column = column.name();
+                return Err(BatchError::Type {
+                    column,
+                    expected,
+                    found,
+                });
+            }
+            places[column.index()] = Some(array);
+        }
+        let Some(time) = places[Column::Time.index()]
+            .as_ref()
+            .filter(|time| time.null_count() == 0)
+        else {
+            return Err(BatchError::NoTime);
+        };
+        let times = time.as_primitive::<TimestampNanosecondType>().values();
+        let rows = times.len();
+        let earliest = times.iter().min().copied().ok_or(BatchError::Empty)?;
+        let latest = times.iter().max().copied().ok_or(BatchError::Empty)?;
+        if rows > MAX_ROWS {
+            return Err(BatchError::TooLong { rows });
+        }
+        let lengths = Column::ALL.iter().zip(&places);
+        let lengths = lengths.filter_map(|(column, array)| Some((column.name(), array.as_ref()?.len())));
+        let numbers = ids.iter().map(|ids| ("sequence", ids.len()));
+        for (column, found) in lengths.chain(numbers) {
+            if found != rows {
+                return Err(BatchError::Length {
+                    column,
+                    expected: rows,
+                    found,
+                });
+            }
+        }
+        let bytes = held_bytes(&places) + ids.as_ref().map_or(0, RowIds::bytes);
+        Ok(Self {
+            ids,
+            ..Self::new(places, rows, bytes, log_id, first_sequence, (earliest, latest))
+        })
+    }
+
+    /// The same rows with these columns in place of its own, as many rows each.
+    pub(crate) fn with_rows(&self, columns: Vec<Option<ArrayRef>>, ids: RowIds) -> Option<Self> {
+        let all = Column::ALL.iter().copied().zip(columns);
+        let columns = all.filter_map(|(column, array)| Some((column, array?)));
+        Self::from_columns(columns, self.log_id, self.first_sequence, Some(ids)).ok()
+    }
+
+    /// The numbers of the rows, if each has its own.
+    #[must_use]
+    pub fn ids(&self) -> Option<&RowIds> {
+        self.ids.as_ref()
+    }
+
+    /// The log that a row is of, and its number there.
+    #[must_use]
+    pub fn row_id(&self, row: usize) -> (u64, u64) {
+        match &self.ids {
+            Some(ids) => ids.get(row),
+            None => (self.log_id, self.first_sequence + row as u64),
         }
     }
 
@@ -253,7 +377,10 @@ impl FlowBatch {
     pub fn uuid(&self, row: usize) -> String {
         match self.text_at(Column::Uuid, row) {
             Some(uuid) => uuid.to_owned(),
-            None => row_uuid(self.log_id, self.first_sequence + row as u64).to_string(),
+            None => {
+                let (log_id, sequence) = self.row_id(row);
+                row_uuid(log_id, sequence).to_string()
+            }
         }
     }
 
@@ -270,6 +397,7 @@ impl FlowBatch {
             columns,
             rows,
             first_sequence: self.first_sequence + row as u64,
+            ids: self.ids.as_ref().map(|ids| ids.slice(row, rows)),
             ..self.clone()
         })
     }
@@ -288,6 +416,22 @@ impl FlowBatch {
             .collect();
         RecordBatch::try_new(schema(), arrays)
     }
+}
+
+/// Memory of the columns; buffers that several of them share are counted once.
+fn held_bytes(columns: &[Option<ArrayRef>]) -> usize {
+    fn add(data: &ArrayData, counted: &mut FxHashSet<usize>) -> usize {
+        let nulls = data.nulls().map(NullBuffer::buffer);
+        let own = data.buffers().iter().chain(nulls);
+        let own: usize = own
+            .filter(|buffer| counted.insert(buffer.as_ptr().addr()))
+            .map(Buffer::len)
+            .sum();
+        own + data.child_data().iter().map(|child| add(child, counted)).sum::<usize>()
+    }
+    let mut counted = FxHashSet::default();
+    let columns = columns.iter().flatten();
+    columns.map(|array| add(&array.to_data(), &mut counted)).sum()
 }
 
 /// The id of a row of a log.

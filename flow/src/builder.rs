@@ -12,6 +12,7 @@ use crate::batch::FlowBatch;
 use crate::endpoint::{DropSite, Endpoint, Interface, Node, Process};
 use crate::record::{FlowRecord, L7, TcpEvent};
 use crate::schema::Column;
+use crate::shared_columns::{DESTINATION_COLUMNS, SOURCE_COLUMNS};
 use column::{Bools, Bytes, Fixed, Numbers, SharedNumbers, Texts};
 use shared::{Keys, Shared};
 
@@ -523,32 +524,6 @@ impl FlowBatchBuilder {
         }
     }
 }
-
-const SOURCE_COLUMNS: [Column; 10] = [
-    Column::SourceId,
-    Column::SourceIdentity,
-    Column::SourceCluster,
-    Column::SourceNamespace,
-    Column::SourcePod,
-    Column::SourceLabels,
-    Column::SourceWorkloads,
-    Column::SourceNames,
-    Column::SourceService,
-    Column::SourceServiceNamespace,
-];
-
-const DESTINATION_COLUMNS: [Column; 10] = [
-    Column::DestinationId,
-    Column::DestinationIdentity,
-    Column::DestinationCluster,
-    Column::DestinationNamespace,
-    Column::DestinationPod,
-    Column::DestinationLabels,
-    Column::DestinationWorkloads,
-    Column::DestinationNames,
-    Column::DestinationService,
-    Column::DestinationServiceNamespace,
-];
 
 /// Columns on their way into a batch, and the memory they hold.
 struct Sealed {

@@ -168,9 +168,18 @@ pub fn table_batch(batch: &FlowBatch, columns: &[usize]) -> Result<RecordBatch, 
 fn array(batch: &FlowBatch, of: &TableColumn) -> Result<ArrayRef, ArrowError> {
     let rows = batch.rows();
     let column = match of.source {
-        Source::LogId => return Ok(Arc::new(UInt64Array::from_value(batch.log_id(), rows))),
+        Source::LogId => {
+            let log_id = match batch.ids() {
+                Some(ids) => ids.log_ids().clone(),
+                None => UInt64Array::from_value(batch.log_id(), rows),
+            };
+            return Ok(Arc::new(log_id));
+        }
         Source::Sequence => {
-            let sequence = UInt64Array::from_iter_values(batch.first_sequence()..batch.end_sequence());
+            let sequence = match batch.ids() {
+                Some(ids) => ids.sequences().clone(),
+                None => UInt64Array::from_iter_values(batch.first_sequence()..batch.end_sequence()),
+            };
             return Ok(Arc::new(sequence));
         }
         Source::Cluster | Source::Node => Column::NodeName,

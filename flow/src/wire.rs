@@ -164,7 +164,8 @@ impl RowEncoder {
         match batch.text_at(Column::Uuid, row) {
             Some(uuid) => text(out, field::UUID, uuid),
             None => {
-                let uuid = row_uuid(batch.log_id(), batch.first_sequence() + row as u64).hyphenated();
+                let (log_id, sequence) = batch.row_id(row);
+                let uuid = row_uuid(log_id, sequence).hyphenated();
                 text(out, field::UUID, uuid.encode_lower(&mut [0; 36]));
             }
         }

@@ -37,11 +37,18 @@ fn main() -> anyhow::Result<()> {
         .and_then(|(host, port)| Some((host, port.parse().ok()?)));
     let (host, port) = scheduler.with_context(|| format!("--scheduler {}: write HOST:PORT", arguments.scheduler))?;
     let cpus = || std::thread::available_parallelism().map_or(1, usize::from);
-    distributed::runtime()?.block_on(run(ExecutorOptions {
+    // Never dropped: that would wait for threads that may compute for ever.
+    let runtime = std::mem::ManuallyDrop::new(distributed::runtime()?);
+    let ended = runtime.block_on(run(ExecutorOptions {
         listen: arguments.listen,
         listen_control: arguments.listen_control,
         scheduler: (host.to_owned(), port),
         threads: arguments.threads.unwrap_or_else(cpus),
         work_folder: arguments.work_folder,
-    }))
+    }));
+    if let Err(error) = ended {
+        eprintln!("Error: {error:?}");
+        std::process::exit(1);
+    }
+    std::process::exit(0)
 }

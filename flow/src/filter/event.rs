@@ -40,7 +40,8 @@ pub(super) fn uuid(values: &[String]) -> Result<Option<Condition>, FilterError> 
         let own = present(batch, Column::Uuid);
         let derived = BooleanBuffer::collect_bool(batch.rows(), |row| {
             !own.value(row) && {
-                let uuid = row_uuid(batch.log_id(), batch.first_sequence() + row as u64);
+                let (log_id, sequence) = batch.row_id(row);
+                let uuid = row_uuid(log_id, sequence);
                 wanted.iter().any(|(_, parsed)| *parsed == Some(uuid))
             }
         });
