@@ -12,7 +12,7 @@ use nix::ifaddrs::getifaddrs;
 use parking_lot::RwLock;
 use rustc_hash::FxHashSet;
 
-use crate::clock::{ClockOffset, measure_offset, monotonic_ns};
+use crate::clock::{ClockOffset, measure_offset, monotonic_ns, wall_ns};
 use crate::interface::Interfaces;
 use crate::log::{FlowLog, Loss, Source, Stage};
 use crate::pipeline::Pipeline;
@@ -28,7 +28,7 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 const COUNT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// How often requests are looked at that have waited too long for an answer.
-const SILENCE_INTERVAL: Duration = Duration::from_millis(100);
+const SILENCE_INTERVAL: Duration = Duration::from_millis(25);
 
 /// What the capture has counted. Every packet that the programs saw was delivered, is in the ring, was added to the totals
 /// of its connection, was lost, was left out by the filter, or wasn't IP.
@@ -101,9 +101,9 @@ impl Capture {
             last_count: Instant::now(),
             last_silence: Instant::now(),
             snapshot_end: 0,
-            last_read_ns: now_ns(),
-            last_upkeep_ns: now_ns(),
-            last_missed_ns: now_ns(),
+            last_read_ns: wall_ns(),
+            last_upkeep_ns: wall_ns(),
+            last_missed_ns: wall_ns(),
             lost: Vec::new(),
             counters: Arc::clone(&counters),
         };
@@ -195,7 +195,7 @@ impl Reader {
                     .map(|interface| (interface.index, interface.name.clone(), interface.role)),
             );
         }
-        let now = now_ns();
+        let now = wall_ns();
         let (pipeline, log, since) = (&mut self.pipeline, &self.log, self.last_read_ns);
         let result = self.rings.drain(|cpu, record| match record {
             Record::Sample(bytes) => {
@@ -236,6 +236,7 @@ impl Reader {
                 self.count();
             }
             self.log.publish_tail(tail);
+            self.log.set_read_until(now);
         }
     }
 
@@ -277,7 +278,7 @@ impl Reader {
 
     /// Notes what the programs at tracepoints didn't get to see.
     fn record_missed(&mut self) {
-        let time_range = (self.last_missed_ns, now_ns());
+        let time_range = (self.last_missed_ns, wall_ns());
         for (source, before) in [Source::Drop, Source::Tcp].into_iter().zip(&mut self.missed_before) {
             let missed = self.missed.of(source);
             self.log.losses().record(Loss {
@@ -329,7 +330,7 @@ impl Reader {
     }
 
     fn record_losses(&mut self, sources: &[Vec<SourceCounters>]) {
-        let time_range = (self.last_upkeep_ns, now_ns());
+        let time_range = (self.last_upkeep_ns, wall_ns());
         self.lost.resize_with(sources.len(), Vec::new);
         for ((source, cpus), before) in (0..).zip(sources).zip(&mut self.lost) {
             before.resize(cpus.len(), 0);
@@ -350,13 +351,6 @@ impl Reader {
         }
         self.last_upkeep_ns = time_range.1;
     }
-}
-
-fn now_ns() -> i64 {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// The addresses of this network namespace's interfaces.

@@ -1,12 +1,12 @@
 //! What queries see of the running observer: the rows that are not in files yet.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures::future::BoxFuture;
 use history::session::Session;
 use sql::live::{LiveFlows, LiveSnapshot};
 
+use crate::clock::wall_ns;
 use crate::history::{interval, lost_events};
 use crate::serve::NodeState;
 
@@ -27,8 +27,7 @@ impl LiveFlows for NodeFlows {
                 .unwrap_or_default();
             let batches = node.log.read_from(persisted.flows);
             let (losses, _) = node.log.losses().since(persisted.losses);
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let now_ns = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
+            let now_ns = wall_ns();
             let age_ns = i64::try_from(node.started.elapsed().as_nanos()).unwrap_or(i64::MAX);
             LiveSnapshot {
                 session: Session {

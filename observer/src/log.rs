@@ -7,7 +7,7 @@ mod loss;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arrow_array::types::TimestampNanosecondType;
@@ -34,6 +34,8 @@ pub struct FlowLog {
     tail_requested: AtomicBool,
     followers: AtomicUsize,
     closed: AtomicBool,
+    /// What was seen before this time can be read, nanoseconds since the Unix epoch.
+    read_until_ns: AtomicI64,
     losses: Losses,
 }
 
@@ -85,6 +87,7 @@ impl FlowLog {
             tail_requested: AtomicBool::new(false),
             followers: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
+            read_until_ns: AtomicI64::new(i64::MIN),
             losses: Losses::default(),
         }
     }
@@ -152,6 +155,23 @@ impl FlowLog {
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.answers.send_modify(|count| *count += 1);
+    }
+
+    /// Says that everything seen before this time, nanoseconds since the Unix epoch, can be read.
+    pub fn set_read_until(&self, time_ns: i64) {
+        self.read_until_ns.store(time_ns, Ordering::Release);
+    }
+
+    /// Until when everything that was seen can be read; it goes on only while somebody follows. Ask before reading.
+    #[must_use]
+    pub fn read_until(&self) -> i64 {
+        self.read_until_ns.load(Ordering::Acquire)
+    }
+
+    /// Whether no more rows will come.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Waits until the rows that exist now can be read. It gives up after a moment, should there be no writer.

@@ -6,6 +6,7 @@
 
 mod capture_status;
 mod connection;
+mod feed;
 mod flight_sql;
 mod flows;
 mod frames;
@@ -39,6 +40,7 @@ use crate::interface::Interfaces;
 use crate::live_flows::NodeFlows;
 use crate::log::FlowLog;
 use connection::Connection;
+use feed::Feeds;
 use flight_sql::FlightSqlServer;
 use get_flows::ObserverFront;
 use listen::{Accepted, Listener};
@@ -139,7 +141,8 @@ impl ObserverServers {
             },
             node.sql,
         )?;
-        let flight = FlightSqlServer::new(Arc::new(engine)).map_err(ServeError::Threads)?;
+        let feeds = Feeds::new(Arc::clone(&node), shutdown.clone());
+        let flight = FlightSqlServer::new(Arc::new(engine), feeds).map_err(ServeError::Threads)?;
         let mut routes = Routes::builder();
         routes
             .add_service(health_service)

@@ -3,6 +3,8 @@
 
 #[path = "serve/adbc.rs"]
 mod adbc;
+#[path = "serve/feed.rs"]
+mod feeds;
 #[path = "serve/losses.rs"]
 mod losses;
 #[path = "serve/metrics.rs"]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use history::upkeep::{Upkeep, Written};
 
-use super::notes::now_ns;
 use super::progress::{Progress, Task};
+use crate::clock::wall_ns;
 
 /// How often files are merged and deleted.
 const OFTEN: Duration = Duration::from_secs(10);
@@ -29,7 +29,7 @@ impl Keeper {
                 flows: accounted.flows,
                 losses: accounted.losses,
             };
-            match self.upkeep.maintain(now_ns(), written).await {
+            match self.upkeep.maintain(wall_ns(), written).await {
                 Ok(kept) => {
                     self.progress.keep(kept);
                     if self.progress.works(Task::Upkeep) {

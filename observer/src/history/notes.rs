@@ -1,11 +1,12 @@
 //! Says several times a second how far a run is, in a file that outlives a process that is killed.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use history::state::{State, StateFile};
 
 use super::progress::Progress;
+use crate::clock::wall_ns;
 use crate::log::{FlowLog, Stage};
 
 /// How often: what a run that is killed can't account for is younger than this.
@@ -47,17 +48,12 @@ impl Notes {
             accounted: accounted.flows,
             lost: lost_events(&self.log),
             untold: before_the_log.saturating_sub(accounted.lost_events),
-            time_ns: now_ns(),
+            time_ns: wall_ns(),
         };
         if let Err(error) = file.write(state) {
             tracing::debug!("cannot write how far the log is: {error}");
         }
     }
-}
-
-pub(super) fn now_ns() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Events of which the history of a run has no flow; what clients missed is still lost to nobody else.

@@ -11,8 +11,9 @@ use history::writer::{Writer, rows_from};
 use tokio::sync::watch;
 
 use super::Run;
-use super::notes::{Notes, lost_events, now_ns};
+use super::notes::{Notes, lost_events};
 use super::progress::{Accounted, Persisted, Progress, Task};
+use crate::clock::wall_ns;
 use crate::log::{FlowLog, Loss, Place, Stage};
 
 /// How often rows are written.
@@ -47,7 +48,7 @@ pub(super) struct Recorder {
 
 impl Recorder {
     pub(super) fn new(writer: Writer, run: Run, log: Arc<FlowLog>, notes: Arc<Notes>, progress: Arc<Progress>) -> Self {
-        let started_ns = now_ns();
+        let started_ns = wall_ns();
         Self {
             writer,
             run,
@@ -128,7 +129,7 @@ impl Recorder {
             log_id: self.log.id(),
             version: self.run.version.clone(),
             started_ns: self.started_ns,
-            seen_ns: now_ns(),
+            seen_ns: wall_ns(),
             ended_ns,
             flows: self.log.range().1,
             lost: lost_events(&self.log),
@@ -169,7 +170,7 @@ impl Recorder {
 
     /// Notes rows that left the log before they were written.
     fn skip(&mut self, rows: u64) {
-        let time_range = (self.newest_ns.min(now_ns()), now_ns());
+        let time_range = (self.newest_ns.min(wall_ns()), wall_ns());
         self.persisted.flows += rows;
         self.log.losses().record(Loss {
             stage: Stage::History,
@@ -201,12 +202,12 @@ impl Recorder {
                 source,
                 cpu,
                 count: forgotten,
-                time_range: (self.losses_told_ns, now_ns()),
+                time_range: (self.losses_told_ns, wall_ns()),
             };
             rows.push(interval(&loss, &self.run.node));
         }
         self.writer.write_lost(&rows).await?;
-        self.losses_told_ns = now_ns();
+        self.losses_told_ns = wall_ns();
         self.unwritten.clear();
         self.persisted.losses = news.next;
         self.persisted.written_losses = self.writer.losses();
@@ -225,7 +226,7 @@ impl Recorder {
     async fn end(&mut self) -> Result<(), HistoryError> {
         self.notes.write();
         self.flush().await?;
-        let session = self.session(Some(now_ns()));
+        let session = self.session(Some(wall_ns()));
         self.writer.write_session(&session).await?;
         self.writer.store().forget_state(&session);
         Ok(())

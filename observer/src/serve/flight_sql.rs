@@ -41,6 +41,7 @@ use running::Queries;
 use status::{of_error, of_flight};
 
 use super::connection::Session;
+use super::feed::Feeds;
 
 /// The name of the catalog that everything is in.
 pub(super) const CATALOG: &str = "parallax";
@@ -55,15 +56,17 @@ pub(super) struct FlightSqlServer {
     engine: Arc<Engine>,
     queries: Arc<Queries>,
     prepared: Arc<PreparedStatements>,
+    feeds: Feeds,
 }
 
 impl FlightSqlServer {
-    /// A server over an engine.
+    /// A server over an engine, and over the log for relays.
     ///
     /// # Errors
     /// If the system has no threads for queries.
-    pub(super) fn new(engine: Arc<Engine>) -> std::io::Result<Self> {
+    pub(super) fn new(engine: Arc<Engine>, feeds: Feeds) -> std::io::Result<Self> {
         Ok(Self {
+            feeds,
             queries: Arc::new(Queries::new(engine.limits().threads)?),
             engine,
             prepared: Arc::default(),
@@ -163,6 +166,16 @@ impl FlightSqlService for FlightSqlServer {
             parameters: Vec::new(),
         };
         self.run(Session::of(&request), statement).await
+    }
+
+    async fn do_get_fallback(&self, request: Request<Ticket>, _: Any) -> Result<Response<FlightStream>, Status> {
+        match feed::request::from_ticket(request.get_ref()) {
+            Ok(Some(wanted)) => Ok(Response::new(self.feeds.answer(&wanted)?)),
+            Ok(None) => Err(Status::invalid_argument(
+                "the ticket is neither one of a query nor one of a feed of this server",
+            )),
+            Err(error) => Err(Status::invalid_argument(error.to_string())),
+        }
     }
 
     async fn do_action_create_prepared_statement(

@@ -207,15 +207,16 @@ impl FlowAnswer {
     /// The client was too slow, or asked for rows that were leaving the log.
     fn missed(&mut self, count: u64, next_ns: i64) -> Bytes {
         let time_range = (if self.last_ns == 0 { next_ns } else { self.last_ns }, next_ns);
-        self.log.losses().record(Loss {
+        let loss = Loss {
             stage: Stage::Client,
             source: None,
             cpu: None,
             count,
             time_range,
-        });
+        };
+        self.log.losses().record(loss);
         let mut frames = Frames::default();
-        frames.push(&self.lost(LostEventSource::HubbleRingBuffer, None, count, time_range));
+        frames.push(&self.lost(&loss));
         frames.into_bytes()
     }
 
@@ -225,36 +226,39 @@ impl FlowAnswer {
         self.losses_from = next;
         let mut frames = Frames::default();
         for loss in losses {
-            let source = match loss.stage {
-                Stage::KernelRing | Stage::KernelBusy => LostEventSource::PerfEventRingBuffer,
-                Stage::Undecodable => LostEventSource::ObserverEventsQueue,
-                Stage::Client | Stage::History | Stage::Elsewhere => LostEventSource::HubbleRingBuffer,
-            };
             let (from, to) = loss.time_range;
             if self.losses_since_ns.is_none_or(|since| since <= to)
                 && self.query.until_ns().is_none_or(|until| from <= until)
             {
-                frames.push(&self.lost(source, loss.cpu, loss.count, loss.time_range));
+                frames.push(&self.lost(&loss));
             }
         }
         frames.into_bytes()
     }
 
-    fn lost(&self, source: LostEventSource, cpu: Option<u32>, count: u64, (from, to): (i64, i64)) -> GetFlowsResponse {
-        let event = LostEvent {
-            source: source.into(),
-            num_events_lost: count,
-            cpu: cpu
-                .and_then(|cpu| i32::try_from(cpu).ok())
-                .map(|value| pbjson_types::Int32Value { value }),
-            first: Some(Timestamp::from_nanos(from)),
-            last: Some(Timestamp::from_nanos(to)),
-        };
+    fn lost(&self, loss: &Loss) -> GetFlowsResponse {
         GetFlowsResponse {
             node_name: self.node_name.clone(),
-            time: Some(Timestamp::from_nanos(to)),
-            response_types: Some(ResponseTypes::LostEvents(event)),
+            time: Some(Timestamp::from_nanos(loss.time_range.1)),
+            response_types: Some(ResponseTypes::LostEvents(lost_event(loss))),
         }
+    }
+}
+
+/// A loss as the API tells it.
+pub(super) fn lost_event(loss: &Loss) -> LostEvent {
+    let source = match loss.stage {
+        Stage::KernelRing | Stage::KernelBusy => LostEventSource::PerfEventRingBuffer,
+        Stage::Undecodable => LostEventSource::ObserverEventsQueue,
+        Stage::Client | Stage::History | Stage::Elsewhere => LostEventSource::HubbleRingBuffer,
+    };
+    let cpu = loss.cpu.and_then(|cpu| i32::try_from(cpu).ok());
+    LostEvent {
+        source: source.into(),
+        num_events_lost: loss.count,
+        cpu: cpu.map(|value| pbjson_types::Int32Value { value }),
+        first: Some(Timestamp::from_nanos(loss.time_range.0)),
+        last: Some(Timestamp::from_nanos(loss.time_range.1)),
     }
 }
 

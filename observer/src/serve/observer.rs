@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use flow::api::observer::observer_server::Observer;
 use flow::api::observer::{
@@ -17,6 +16,7 @@ use tonic::{Request, Response, Status};
 
 use super::namespaces;
 use super::{NodeState, open_until};
+use crate::clock::wall_ns;
 
 /// The window of `flows_rate`.
 const RATE_SECONDS: i64 = 60;
@@ -63,11 +63,6 @@ impl ObserverService {
             .max(1);
         (state.budget_bytes as u64 / bytes_a_flow).max(state.rows)
     }
-}
-
-fn now_ns() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }
 
 #[tonic::async_trait]
@@ -120,7 +115,7 @@ impl Observer for ObserverService {
     ) -> Result<Response<GetNamespacesResponse>, Status> {
         self.node.log.catch_up().await;
         Ok(Response::new(GetNamespacesResponse {
-            namespaces: namespaces::seen(&self.node.log, now_ns()),
+            namespaces: namespaces::seen(&self.node.log, wall_ns()),
         }))
     }
 
@@ -128,7 +123,7 @@ impl Observer for ObserverService {
         self.node.log.catch_up().await;
         let state = self.node.log.state();
         let uptime_ns = self.uptime_ns();
-        let now = now_ns();
+        let now = wall_ns();
         let since = now - RATE_SECONDS * 1_000_000_000;
         let started = now.saturating_sub(i64::try_from(uptime_ns).unwrap_or(i64::MAX));
         // What has left the log can't be counted: then the rate is that of what is still there.

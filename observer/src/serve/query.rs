@@ -78,6 +78,11 @@ impl FlowQuery {
         (self.first && self.number > 0).then_some(self.number)
     }
 
+    /// How many of the newest flows, if there is a limit.
+    pub(super) fn newest(&self) -> Option<u64> {
+        (!self.first && self.number > 0).then_some(self.number)
+    }
+
     pub(super) fn since_ns(&self) -> Option<i64> {
         self.since_ns
     }

@@ -1,0 +1,102 @@
+//! The feed for relays: rows of the log as Arrow batches, chosen and cut here, with what a relay needs to merge them and
+//! to go on after it was cut off.
+//!
+//! A client that doesn't read stops its own stream and nothing else: the stream's window is its credit (RFC 9113,
+//! section 5.2). What leaves the log meanwhile is counted in the next message.
+
+mod newest_first;
+mod oldest_first;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use arrow_flight::FlightData;
+use feed::FeedRequest;
+use flow::select::Columns;
+use futures::{Stream, StreamExt as _, stream};
+use tokio::sync::watch;
+use tonic::Status;
+
+use super::NodeState;
+use super::query::FlowQuery;
+use newest_first::NewestFirst;
+use oldest_first::OldestFirst;
+
+/// How far rows may be from the order of time in the log: rings are read every 10 ms, and requests without an answer are
+/// looked for every 25 ms.
+const DISORDER_NS: i64 = 40_000_000;
+
+type Messages = Pin<Box<dyn Stream<Item = Result<FlightData, Status>> + Send>>;
+
+/// Answers requests for feeds.
+#[derive(Clone, Debug)]
+pub(super) struct Feeds {
+    node: Arc<NodeState>,
+    shutdown: watch::Receiver<bool>,
+}
+
+/// What a client asks for, checked.
+#[derive(Debug)]
+struct Wanted {
+    query: FlowQuery,
+    columns: Columns,
+}
+
+impl Feeds {
+    pub(super) fn new(node: Arc<NodeState>, shutdown: watch::Receiver<bool>) -> Self {
+        Self { node, shutdown }
+    }
+
+    /// Messages for a client, made when its connection has room for them.
+    ///
+    /// # Errors
+    /// `InvalidArgument` with what is wrong with the request.
+    pub(super) fn answer(&self, request: &FeedRequest) -> Result<Messages, Status> {
+        let flows = request.flows.clone().unwrap_or_default();
+        let query = FlowQuery::new(&flows)?;
+        if request.newest_first && query.follows() {
+            return Err(Status::invalid_argument(
+                "newest_first and follow exclude each other: there is no newest flow yet",
+            ));
+        }
+        let columns = Columns::by_name(&request.columns)
+            .map_err(|name| Status::invalid_argument(format!("flows have no column `{name}`")))?;
+        let wanted = Wanted { query, columns };
+        let node = Arc::clone(&self.node);
+        let messages: Messages = if request.newest_first {
+            Box::pin(stream::once(NewestFirst::start(wanted, node)).flat_map(|answer| {
+                stream::unfold(answer, async |mut answer| {
+                    let messages = answer.next().await?;
+                    Some((messages, answer))
+                })
+                .flat_map(each)
+            }))
+        } else {
+            let start = OldestFirst::start(wanted, node, request.resume.clone(), request.pace_ms);
+            Box::pin(stream::once(start).flat_map(|answer| {
+                stream::unfold(answer, async |mut answer| {
+                    let messages = answer.next().await?;
+                    Some((messages, answer))
+                })
+                .flat_map(each)
+            }))
+        };
+        let mut shutdown = self.shutdown.clone();
+        Ok(Box::pin(
+            messages.take_until(async move { super::ended(&mut shutdown).await }),
+        ))
+    }
+}
+
+/// The messages of a batch one by one.
+fn each(messages: Result<Vec<FlightData>, Status>) -> impl Stream<Item = Result<FlightData, Status>> + Send {
+    let messages: Vec<_> = match messages {
+        Ok(messages) => messages.into_iter().map(Ok).collect(),
+        Err(status) => vec![Err(status)],
+    };
+    stream::iter(messages)
+}
+
+fn failed(error: &feed::FeedError) -> Status {
+    Status::internal(format!("cannot send flows: {error}"))
+}
