@@ -1,29 +1,18 @@
 //! The connection to a server: over TCP, TLS or a unix socket.
 
-pub(crate) mod target;
-mod tls;
-
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use hyper_util::rt::TokioIo;
-use socket2::{SockRef, TcpKeepalive};
-use target::Target;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
+use anyhow::Result;
+use serving::connect::{Target, Tls, TlsError, TlsOptions, channel, reason};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 use crate::observe::time::parse_duration;
 use crate::settings::Settings;
 use crate::usage::UsageError;
-
-/// Silence of a server's machine after which it is asked for a sign of life, and how often.
-const KEEPALIVE: Duration = Duration::from_secs(10);
 
 /// A channel that adds what the settings ask for to each call.
 pub(crate) type Calls = InterceptedService<Channel, BasicAuth>;
@@ -44,24 +33,24 @@ impl Server {
     pub(crate) async fn connect(settings: &Settings) -> Result<Self> {
         let settings = settings.clone().or(Settings::defaults());
         let address = settings.server.clone().unwrap_or_default();
-        let target = Target::parse(&address, settings.tls == Some(true))?;
+        let target = Target::parse(&address, settings.tls == Some(true))
+            .map_err(|error| UsageError::value(&error.text, "--server", error.why))?;
         let timeout = duration("--timeout", settings.timeout.as_deref())?;
         let request_timeout = duration("--request-timeout", settings.request_timeout.as_deref())?;
         let auth = BasicAuth::new(&settings, &target)?;
         let tls = match &target {
-            Target::Tcp { host, tls: true, .. } => Some(tls::connector(&settings, host)?),
+            Target::Tcp { host, tls: true, .. } => Some(tls(&settings, host)?),
             Target::Tcp { .. } | Target::Unix(_) => None,
         };
         tracing::debug!(%target, ?timeout, "connecting");
-        let channel = tokio::time::timeout(timeout, channel(&target, tls))
-            .await
-            .unwrap_or_else(|_| {
-                Err(anyhow::anyhow!(
-                    "no answer within {}",
-                    humantime::format_duration(timeout)
-                ))
-            })
-            .map_err(|error| unreachable(&target, &error))?;
+        let channel = match tokio::time::timeout(timeout, channel(&target, tls, |endpoint| endpoint)).await {
+            Ok(Ok(channel)) => channel,
+            Ok(Err(error)) => return Err(unreachable(&target, &reason(&error))),
+            Err(_) => {
+                let limit = humantime::format_duration(timeout);
+                return Err(unreachable(&target, &format!("no answer within {limit}")));
+            }
+        };
         Ok(Self {
             target,
             calls: InterceptedService::new(channel, auth),
@@ -89,53 +78,28 @@ fn duration(flag: &str, text: Option<&str>) -> Result<Duration, UsageError> {
         .ok_or_else(|| UsageError::value(text, flag, "give a duration such as 500ms, 5s or 1m"))
 }
 
-async fn channel(target: &Target, tls: Option<Tls>) -> Result<Channel> {
-    let scheme = if target.tls() { "https" } else { "http" };
-    let origin: Uri = format!("{scheme}://{}", target.authority())
-        .parse()
-        .context("not an address")?;
-    // The connector below does TLS itself, because tonic's own can't accept a certificate it can't verify.
-    let endpoint = Endpoint::from_shared(format!("http://{}", target.authority()))?
-        .origin(origin)
-        .user_agent(concat!("parallax/", env!("CARGO_PKG_VERSION")))?;
-    let target = target.clone();
-    let connect = tower::service_fn(move |_: Uri| {
-        let (target, tls) = (target.clone(), tls.clone());
-        async move { open(&target, tls).await.map(TokioIo::new).map_err(Failed) }
-    });
-    Ok(endpoint.connect_with_connector(connect).await?)
-}
-
-/// How to encrypt a connection, and the name to expect in the server's certificate.
-type Tls = (TlsConnector, ServerName<'static>);
-
-/// Carries the reason through tonic, which wants a `std::error::Error`.
-#[derive(Debug, thiserror::Error)]
-#[error("{0:#}")]
-struct Failed(anyhow::Error);
-
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-async fn open(target: &Target, tls: Option<Tls>) -> Result<Box<dyn Stream>> {
-    match target {
-        Target::Unix(path) => Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),
-        Target::Tcp { host, port, .. } => {
-            let stream = tokio::net::TcpStream::connect((host.as_str(), *port)).await?;
-            stream.set_nodelay(true)?;
-            // Without it, a server that vanished (cable, suspended machine) would look like a quiet network forever.
-            // Pings of HTTP/2 would do it too, but other servers close connections that send more than one in minutes.
-            let keepalive = TcpKeepalive::new()
-                .with_time(KEEPALIVE)
-                .with_interval(KEEPALIVE)
-                .with_retries(3);
-            SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
-            match tls {
-                None => Ok(Box::new(stream)),
-                Some((connector, name)) => Ok(Box::new(connector.connect(name, stream).await?)),
-            }
+/// How to encrypt, as the settings say it.
+fn tls(settings: &Settings, host: &str) -> Result<Tls> {
+    let client = match (&settings.tls_client_cert_file, &settings.tls_client_key_file) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
+        _ => {
+            return Err(UsageError(
+                "--tls-client-cert-file and --tls-client-key-file go together; give both".to_owned(),
+            )
+            .into());
         }
-    }
+    };
+    let options = TlsOptions {
+        allow_insecure: settings.tls_allow_insecure == Some(true),
+        ca_files: settings.tls_ca_cert_files.clone(),
+        client,
+        server_name: settings.tls_server_name.clone(),
+    };
+    Tls::new(&options, host).map_err(|error| match error {
+        TlsError::Name(name) => UsageError::value(&name, "--tls-server-name", "give a DNS name or an address").into(),
+        error => error.into(),
+    })
 }
 
 /// Adds `authorization: Basic …` to calls, if the settings have a user and a password.
@@ -173,20 +137,10 @@ impl Interceptor for BasicAuth {
     }
 }
 
-fn unreachable(target: &Target, error: &anyhow::Error) -> anyhow::Error {
+fn unreachable(target: &Target, why: &str) -> anyhow::Error {
     anyhow::anyhow!(
-        "no server at {target}: {}; start one on this machine with `sudo parallax-observer`, or name one with --server",
-        root_cause(error)
+        "no server at {target}: {why}; start one on this machine with `sudo parallax-observer`, or name one with --server"
     )
-}
-
-/// The innermost reason; what is around it (transport error, tcp connect error) says nothing more.
-fn root_cause(error: &anyhow::Error) -> String {
-    let text = error.root_cause().to_string();
-    match text.find(" (os error ") {
-        Some(end) => text[..end].to_owned(),
-        None => text,
-    }
 }
 
 /// A call that the server answered with an error.

@@ -74,6 +74,11 @@ fn node_rows(nodes: &[Node], wide: bool) -> Vec<Vec<String>> {
     if wide {
         head.extend(["VERSION", "ADDRESS", "TLS"]);
     }
+    // Other servers don't tell.
+    let details = wide && nodes.iter().any(|node| node.detail.is_some());
+    if details {
+        head.extend(["LOST", "LATE", "SKEW", "PROBLEM"]);
+    }
     let mut rows = vec![head.into_iter().map(str::to_owned).collect()];
     for node in nodes {
         let state = match NodeState::try_from(node.state) {
@@ -109,9 +114,36 @@ fn node_rows(nodes: &[Node], wide: bool) -> Vec<Vec<String>> {
                 .to_owned(),
             ]);
         }
+        if details {
+            let detail = node.detail.clone().unwrap_or_default();
+            let problem = if detail.problem.is_empty() {
+                "none".to_owned()
+            } else {
+                detail.problem.clone()
+            };
+            row.extend([
+                grouped(detail.lost),
+                grouped(detail.late),
+                skew(detail.skew_ns),
+                problem,
+            ]);
+        }
         rows.push(row);
     }
     rows
+}
+
+/// How far a clock is before that of the server: less than what a question takes says nothing.
+fn skew(skew_ns: i64) -> String {
+    const NOTHING_NS: u64 = 5_000_000;
+    let size = skew_ns.unsigned_abs();
+    if size < NOTHING_NS {
+        return "none".to_owned();
+    }
+    let rounded = std::time::Duration::from_millis(size / 1_000_000);
+    let text = humantime::format_duration(rounded).to_string();
+    let text = text.split(' ').take(2).collect::<Vec<_>>().join(" ");
+    format!("{}{text}", if skew_ns < 0 { "-" } else { "+" })
 }
 
 fn namespace_rows(namespaces: &[Namespace], wide: bool) -> Vec<Vec<String>> {
@@ -179,6 +211,44 @@ mod tests {
         assert_eq!(grouped(999), "999");
         assert_eq!(grouped(4095), "4,095");
         assert_eq!(grouped(1_234_567), "1,234,567");
+    }
+
+    #[test]
+    fn what_a_relay_knows_of_a_node_is_told() {
+        let node = Node {
+            name: "c1/a".to_owned(),
+            state: NodeState::NodeUnavailable as i32,
+            detail: Some(flow::api::parallax::NodeDetail {
+                lost: 1234,
+                late: 5,
+                skew_ns: -600_123_000_000,
+                problem: "connection refused".to_owned(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let text = table(&node_rows(&[node], true));
+        let cells: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| line.split("   ").map(str::trim).collect())
+            .collect();
+        let ends = |cells: &[&str], end: &[&str]| {
+            cells
+                .iter()
+                .copied()
+                .filter(|cell| !cell.is_empty())
+                .collect::<Vec<_>>()
+                .ends_with(end)
+        };
+        assert!(ends(&cells[0], &["LOST", "LATE", "SKEW", "PROBLEM"]), "{text}");
+        assert!(
+            ends(&cells[1], &["1,234", "5", "-10m 123ms", "connection refused"]),
+            "{text}"
+        );
+        assert_eq!(
+            (skew(4_000_000), skew(1_500_000_000)),
+            ("none".to_owned(), "+1s 500ms".to_owned())
+        );
     }
 
     #[test]

@@ -388,18 +388,28 @@ impl FlowBatch {
     #[must_use]
     pub fn from_row(&self, row: usize) -> Option<Self> {
         let rows = self.rows.checked_sub(row).filter(|rows| *rows > 0)?;
+        Some(self.slice(row, rows))
+    }
+
+    /// At most so many rows, the first ones, without copying them. There is at least one.
+    #[must_use]
+    pub fn first_rows(&self, most: usize) -> Self {
+        self.slice(0, most.clamp(1, self.rows))
+    }
+
+    fn slice(&self, row: usize, rows: usize) -> Self {
         let columns = self
             .columns
             .iter()
             .map(|column| column.as_ref().map(|array| array.slice(row, rows)))
             .collect();
-        Some(Self {
+        Self {
             columns,
             rows,
             first_sequence: self.first_sequence + row as u64,
             ids: self.ids.as_ref().map(|ids| ids.slice(row, rows)),
             ..self.clone()
-        })
+        }
     }
 
     /// The whole schema as an Arrow record batch, columns that have no value filled with nulls. Buffers are shared.

@@ -366,6 +366,7 @@ impl FlowBatch {
             reset_reason: self.owned(Column::ResetReason, row),
             tries: self.number::<UInt32Type>(Column::Tries, row).unwrap_or_default(),
             waited_ns: self.number::<UInt64Type>(Column::WaitedNs, row).unwrap_or_default(),
+            late: false,
         };
         (detail != Detail::default()).then_some(detail)
     }

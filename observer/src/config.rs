@@ -15,8 +15,8 @@ use serde_json::Value;
 use crate::aggregation::Aggregation;
 use crate::capture_filter::CaptureFilter;
 use crate::probes::RingKind;
-use crate::serve::Listen;
 use crate::silence::SilenceWait;
+use serving::listen::Listen;
 
 const EXAMPLES: &str = "\
 Examples:

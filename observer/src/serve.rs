@@ -9,9 +9,6 @@ mod connection;
 mod feed;
 mod flight_sql;
 mod flows;
-mod frames;
-mod get_flows;
-mod listen;
 mod namespaces;
 mod observer;
 mod peers;
@@ -42,11 +39,11 @@ use crate::log::FlowLog;
 use connection::Connection;
 use feed::Feeds;
 use flight_sql::FlightSqlServer;
-use get_flows::ObserverFront;
-use listen::{Accepted, Listener};
-
-pub use listen::{Listen, ListenError};
+use flows::LogAnswers;
+use observer::ObserverService;
 use peers::PeerService;
+use serving::get_flows::ObserverFront;
+use serving::listen::{Accepted, Listen, ListenError, Listener};
 
 /// How long clients may take to let go of their connections in the end. One that doesn't read, or never said anything,
 /// would not do so by itself.
@@ -148,7 +145,10 @@ impl ObserverServers {
             .add_service(health_service)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
-            .add_service(ObserverFront::new(Arc::clone(&node), address.clone(), shutdown.clone()))
+            .add_service(ObserverFront::new(
+                ObserverService::new(Arc::clone(&node), address.clone(), shutdown.clone()),
+                LogAnswers::new(Arc::clone(&node), shutdown.clone()),
+            ))
             .add_service(FlightServiceServer::new(flight))
             .add_service(PeerServer::new(PeerService::new(node, address, shutdown.clone())));
         let routes = routes.routes();

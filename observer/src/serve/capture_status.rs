@@ -5,6 +5,7 @@ use flow::api::Timestamp;
 use flow::api::parallax::{CaptureStatus, SourceStatus, StageLoss};
 
 use super::NodeState;
+use crate::clock::wall_ns;
 use crate::log::Source;
 
 impl NodeState {
@@ -46,6 +47,7 @@ impl NodeState {
             requests_unwatched: counters.requests_unwatched,
             requests_undecided: counters.requests_undecided,
             history: self.history.as_ref().map(|progress| progress.status()),
+            clock_ns: wall_ns(),
         }
     }
 }

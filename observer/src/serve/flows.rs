@@ -7,16 +7,21 @@ use arrow_buffer::BooleanBuffer;
 use bytes::Bytes;
 use flow::api::Timestamp;
 use flow::api::flow::{LostEvent, LostEventSource};
-use flow::api::observer::GetFlowsResponse;
 use flow::api::observer::get_flows_response::ResponseTypes;
+use flow::api::observer::{GetFlowsRequest, GetFlowsResponse};
 use flow::batch::FlowBatch;
 use flow::mask::FlowMask;
 use flow::wire::RowEncoder;
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, stream};
 use prost::Message as _;
+use serving::frames::Frames;
+use serving::get_flows::FlowAnswers;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval};
+use tonic::Status;
 
-use super::frames::Frames;
+use super::NodeState;
 use super::query::FlowQuery;
 use super::shared_rows::{Chunk, Reader, SharedRows};
 use crate::log::{FlowLog, Follower, Loss, Stage};
@@ -33,9 +38,50 @@ const MANY_FOLLOWERS: usize = 16;
 /// Rows come from the kernel every 10 ms. This is well below what a person notices, and halves the work.
 const PACE: Duration = Duration::from_millis(20);
 
+/// Answers `GetFlows` from the log.
+#[derive(Clone, Debug)]
+pub(super) struct LogAnswers {
+    node: Arc<NodeState>,
+    shared: Arc<SharedRows>,
+    shutdown: watch::Receiver<bool>,
+}
+
+impl LogAnswers {
+    pub(super) fn new(node: Arc<NodeState>, shutdown: watch::Receiver<bool>) -> Self {
+        Self {
+            node,
+            shared: Arc::default(),
+            shutdown,
+        }
+    }
+}
+
+impl FlowAnswers for LogAnswers {
+    fn answer(&self, request: GetFlowsRequest) -> Result<BoxStream<'static, Result<Bytes, Status>>, Status> {
+        let query = FlowQuery::new(&request)?;
+        let node = &self.node;
+        let start = FlowAnswer::start(
+            query,
+            Arc::clone(&node.log),
+            node.name.clone(),
+            Arc::clone(&self.shared),
+        );
+        let chunks = stream::once(start).flat_map(|answer| {
+            stream::unfold(answer, async |mut answer| {
+                let chunk = answer.next().await?;
+                Some((Ok(chunk), answer))
+            })
+        });
+        let mut shutdown = self.shutdown.clone();
+        // Also in the middle of an answer: a client that never reaches the end is no reason to stay.
+        let ended = async move { super::ended(&mut shutdown).await };
+        Ok(chunks.take_until(ended).boxed())
+    }
+}
+
 /// What a client gets, made only when its connection has room for more.
 #[derive(Debug)]
-pub(super) struct FlowAnswer {
+struct FlowAnswer {
     query: FlowQuery,
     log: Arc<FlowLog>,
     node_name: String,
@@ -64,7 +110,7 @@ pub(super) struct FlowAnswer {
 }
 
 impl FlowAnswer {
-    pub(super) async fn start(query: FlowQuery, log: Arc<FlowLog>, node_name: String, shared: Arc<SharedRows>) -> Self {
+    async fn start(query: FlowQuery, log: Arc<FlowLog>, node_name: String, shared: Arc<SharedRows>) -> Self {
         log.catch_up().await;
         let news = log.news();
         let end = log.range().1;
@@ -97,7 +143,7 @@ impl FlowAnswer {
     }
 
     /// More messages; `None` at the end. Waits for flows if the client follows.
-    pub(super) async fn next(&mut self) -> Option<Bytes> {
+    async fn next(&mut self) -> Option<Bytes> {
         while !self.done {
             self.news.mark_unchanged();
             if let Some(frames) = self.rows() {

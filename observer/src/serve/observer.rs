@@ -9,6 +9,7 @@ use flow::api::observer::{
     GetFlowsResponse, GetNamespacesRequest, GetNamespacesResponse, GetNodesRequest, GetNodesResponse, Node,
     ServerStatusRequest, ServerStatusResponse,
 };
+use flow::api::parallax::NodeDetail;
 use flow::api::relay::NodeState as ApiNodeState;
 use tokio::sync::watch;
 use tokio_stream::{Empty, Stream};
@@ -73,7 +74,7 @@ impl Observer for ObserverService {
 
     async fn get_flows(&self, _: Request<GetFlowsRequest>) -> Result<Response<Self::GetFlowsStream>, Status> {
         Err(Status::internal(
-            "GetFlows is answered in serve/get_flows.rs, before a request comes here",
+            "GetFlows is answered by serving::get_flows, before a request comes here",
         ))
     }
 
@@ -105,6 +106,10 @@ impl Observer for ObserverService {
                 num_flows: state.rows,
                 max_flows: self.max_flows(),
                 seen_flows: state.seen,
+                detail: Some(NodeDetail {
+                    lost: self.node.log.losses().of_log().values().sum(),
+                    ..NodeDetail::default()
+                }),
             }],
         }))
     }

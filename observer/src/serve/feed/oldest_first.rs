@@ -20,6 +20,8 @@ use crate::log::{FlowLog, Follower, Loss, Stage};
 
 /// So many rows go out at once, whatever the pace.
 const FULL_ROWS: u64 = 4096;
+/// A message has at most so many rows, so that nobody has to keep large ones.
+const LARGEST_ROWS: usize = 4096;
 /// A follower hears from the node at least so often, so that quiet nodes don't hold up a merge.
 const HEARTBEAT: Duration = Duration::from_millis(100);
 /// The longest pace that makes sense: a heartbeat comes in between otherwise.
@@ -182,7 +184,7 @@ impl OldestFirst {
             }
         }
         let skip = usize::try_from(self.cursor - batch.first_sequence()).ok()?;
-        let part = batch.from_row(skip)?;
+        let part = batch.from_row(skip)?.first_rows(LARGEST_ROWS);
         self.newest_ns = self.newest_ns.max(part.time_range().1);
         let asked_for = usize::try_from(self.last - self.cursor).unwrap_or(usize::MAX);
         self.cursor = part.end_sequence().min(self.last);
@@ -205,8 +207,8 @@ impl OldestFirst {
     fn advance(&mut self, read_until: i64, caught_up: bool) {
         let watermark = match (caught_up, self.log().is_closed()) {
             (true, true) => wall_ns(),
-            (true, false) => read_until.max(self.newest_ns).saturating_sub(DISORDER_NS),
-            (false, _) => self.newest_ns.saturating_sub(DISORDER_NS),
+            (true, false) if read_until > i64::MIN => read_until.saturating_sub(DISORDER_NS),
+            _ => self.newest_ns.saturating_sub(DISORDER_NS),
         };
         self.watermark_ns = self.watermark_ns.max(watermark);
     }

@@ -59,7 +59,7 @@ impl fmt::Display for Listen {
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// Somebody else does.
-    #[error("another observer{} is listening on {address}; stop it, or choose another address with --listen", process(*pid))]
+    #[error("another process{} is listening on {address}; stop it, or choose another address with --listen", process_id(*pid))]
     Taken {
         /// The address.
         address: String,
@@ -82,24 +82,30 @@ pub enum ListenError {
     },
 }
 
-fn process(pid: Option<i32>) -> String {
+fn process_id(pid: Option<i32>) -> String {
     pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
 }
 
+/// An address that is listened on.
 #[derive(Debug)]
-pub(super) enum Listener {
+pub enum Listener {
+    /// A unix socket, and its file.
     Unix(UnixListener, SocketFile),
+    /// A TCP port, and where it is.
     Tcp(TcpListener, SocketAddr),
 }
 
-pub(super) enum Accepted {
+/// Connections as they come.
+pub enum Accepted {
+    /// Of a unix socket, whose file goes with the second value.
     Unix(UnixListenerStream, SocketFile),
+    /// Of a TCP port.
     Tcp(TcpIncoming),
 }
 
 /// Removes the socket's file in the end.
 #[derive(Debug)]
-pub(super) struct SocketFile(PathBuf);
+pub struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
@@ -110,7 +116,11 @@ impl Drop for SocketFile {
 }
 
 impl Listener {
-    pub(super) async fn bind(address: &Listen) -> Result<Self, ListenError> {
+    /// Takes an address.
+    ///
+    /// # Errors
+    /// If somebody else has it, or the system refuses.
+    pub async fn bind(address: &Listen) -> Result<Self, ListenError> {
         let refused = |source| ListenError::Refused {
             address: address.to_string(),
             source,
@@ -140,14 +150,18 @@ impl Listener {
         }
     }
 
-    pub(super) fn address(&self) -> String {
+    /// Where it listens, as clients write it. A TCP port of 0 has become a real one.
+    #[must_use]
+    pub fn address(&self) -> String {
         match self {
             Self::Unix(_, file) => Listen::Unix(file.0.clone()).to_string(),
             Self::Tcp(_, address) => Listen::Tcp(*address).to_string(),
         }
     }
 
-    pub(super) fn accepted(self) -> Accepted {
+    /// The connections from now on.
+    #[must_use]
+    pub fn accepted(self) -> Accepted {
         match self {
             Self::Unix(listener, file) => Accepted::Unix(UnixListenerStream::new(listener), file),
             Self::Tcp(listener, _) => {
@@ -160,7 +174,7 @@ impl Listener {
     }
 }
 
-/// Removes the socket of an observer that could not do so itself.
+/// Removes the socket of a server that could not do so itself.
 fn remove_stale(path: &Path) -> Result<(), ListenError> {
     let address = || Listen::Unix(path.to_owned()).to_string();
     let Ok(found) = fs::symlink_metadata(path) else {
@@ -173,7 +187,7 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
         Ok(connection) => getsockopt(&connection, PeerCredentials)
             .ok()
             .map(|credentials| credentials.pid()),
-        // Only this means that nobody is there; an observer that is too busy to answer is there all the same.
+        // Only this means that nobody is there; one that is too busy to answer is there all the same.
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             return fs::remove_file(path).map_err(|source| ListenError::Refused {
                 address: address(),

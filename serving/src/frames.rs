@@ -8,20 +8,23 @@ const PREFIX: [u8; 5] = [0; 5];
 
 /// Messages one after the other.
 #[derive(Debug, Default)]
-pub(super) struct Frames(Vec<u8>);
+pub struct Frames(Vec<u8>);
 
 impl Frames {
-    pub(super) fn with_capacity(bytes: usize) -> Self {
+    /// No messages yet, and room for so many bytes.
+    #[must_use]
+    pub fn with_capacity(bytes: usize) -> Self {
         Self(Vec::with_capacity(bytes))
     }
 
     /// Bytes so far.
-    pub(super) fn len(&self) -> usize {
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Adds the message that `write` appends.
-    pub(super) fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.0.len() + PREFIX.len();
         self.0.extend_from_slice(&PREFIX);
         write(&mut self.0);
@@ -30,11 +33,19 @@ impl Frames {
     }
 
     /// Adds a message.
-    pub(super) fn push(&mut self, message: &impl Message) {
+    pub fn push(&mut self, message: &impl Message) {
         self.push_with(|out| message.encode(out).expect("invariant: a vector has no end"));
     }
 
-    pub(super) fn into_bytes(self) -> Bytes {
+    /// Whether there is no message.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
         self.0.into()
     }
 }

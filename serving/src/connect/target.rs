@@ -3,26 +3,41 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::usage::UsageError;
-
 /// A server's address.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
     /// A unix socket.
     Unix(PathBuf),
     /// A TCP address.
-    Tcp { host: String, port: u16, tls: bool },
+    Tcp {
+        /// Name or address, without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Whether the connection is encrypted.
+        tls: bool,
+    },
+}
+
+/// A text that is no address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no address of a server: {why}")]
+pub struct TargetError {
+    /// The text.
+    pub text: String,
+    /// What is wrong with it, and what would be right.
+    pub why: String,
 }
 
 impl Target {
     /// Parses an address; `tls` asks for TLS also without `tls://`.
-    pub(crate) fn parse(text: &str, tls: bool) -> Result<Self, UsageError> {
-        let wrong = |why: &str| {
-            UsageError::value(
-                text,
-                "--server",
-                format!("{why}; give HOST:PORT, tls://HOST:PORT or unix:///PATH"),
-            )
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn parse(text: &str, tls: bool) -> Result<Self, TargetError> {
+        let wrong = |why: &str| TargetError {
+            text: text.to_owned(),
+            why: format!("{why}; give HOST:PORT, tls://HOST:PORT or unix:///PATH"),
         };
         if let Some(path) = text.strip_prefix("unix:") {
             let path = path.strip_prefix("//").unwrap_or(path);
@@ -56,12 +71,14 @@ impl Target {
     }
 
     /// Whether the connection is encrypted.
-    pub(crate) fn tls(&self) -> bool {
+    #[must_use]
+    pub fn tls(&self) -> bool {
         matches!(self, Self::Tcp { tls: true, .. })
     }
 
     /// What HTTP/2 has for the server's name.
-    pub(crate) fn authority(&self) -> String {
+    #[must_use]
+    pub fn authority(&self) -> String {
         match self {
             Self::Unix(_) => "localhost".to_owned(),
             Self::Tcp { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),

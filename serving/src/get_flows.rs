@@ -4,19 +4,18 @@
 //! that are messages already, many at a time; everything else it hands on.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use flow::api::observer::observer_server::{ObserverServer, SERVICE_NAME};
+use flow::api::observer::observer_server::{Observer, ObserverServer, SERVICE_NAME};
 use flow::api::observer::{GetFlowsRequest, GetFlowsResponse};
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 use futures::{StreamExt as _, stream};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Request, Response};
 use http_body::Frame;
 use http_body_util::StreamBody;
-use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::codec::{Codec as _, Streaming};
 use tonic::server::NamedService;
@@ -24,47 +23,50 @@ use tonic::{Code, Status};
 use tonic_prost::ProstCodec;
 use tower::Service;
 
-use super::NodeState;
-use super::flows::FlowAnswer;
-use super::observer::ObserverService;
-use super::query::FlowQuery;
-use super::shared_rows::SharedRows;
-
 const PATH: &str = "/observer.Observer/GetFlows";
 const ENCODING: &str = "grpc-encoding";
 
+/// Answers to `GetFlows`.
+pub trait FlowAnswers: Clone + Send + Sync + 'static {
+    /// Messages for a client as [`Frames`](crate::frames::Frames), made when its connection has room for them. An error
+    /// ends the stream.
+    ///
+    /// # Errors
+    /// What is wrong with the request.
+    fn answer(&self, request: GetFlowsRequest) -> Result<BoxStream<'static, Result<Bytes, Status>>, Status>;
+}
+
 /// The service `observer.Observer`.
-#[derive(Clone)]
-pub(super) struct ObserverFront {
-    flows: Flows,
-    others: ObserverServer<ObserverService>,
+#[derive(Debug)]
+pub struct ObserverFront<O, A> {
+    others: ObserverServer<O>,
+    flows: A,
 }
 
-#[derive(Clone, Debug)]
-struct Flows {
-    node: Arc<NodeState>,
-    shared: Arc<SharedRows>,
-    shutdown: watch::Receiver<bool>,
-}
-
-impl ObserverFront {
-    pub(super) fn new(node: Arc<NodeState>, address: String, shutdown: watch::Receiver<bool>) -> Self {
+impl<O, A: Clone> Clone for ObserverFront<O, A> {
+    fn clone(&self) -> Self {
         Self {
-            others: ObserverServer::new(ObserverService::new(Arc::clone(&node), address, shutdown.clone())),
-            flows: Flows {
-                node,
-                shared: Arc::default(),
-                shutdown,
-            },
+            others: self.others.clone(),
+            flows: self.flows.clone(),
         }
     }
 }
 
-impl NamedService for ObserverFront {
+impl<O: Observer, A: FlowAnswers> ObserverFront<O, A> {
+    /// `flows` answers `GetFlows`, and `others` all other methods.
+    pub fn new(others: O, flows: A) -> Self {
+        Self {
+            others: ObserverServer::new(others),
+            flows,
+        }
+    }
+}
+
+impl<O, A> NamedService for ObserverFront<O, A> {
     const NAME: &'static str = SERVICE_NAME;
 }
 
-impl Service<Request<Body>> for ObserverFront {
+impl<O: Observer, A: FlowAnswers> Service<Request<Body>> for ObserverFront<O, A> {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
@@ -79,12 +81,12 @@ impl Service<Request<Body>> for ObserverFront {
         }
         let flows = self.flows.clone();
         Box::pin(async move {
-            let query = match read(request).await {
-                Ok(request) => FlowQuery::new(&request),
+            let answer = match read(request).await {
+                Ok(request) => flows.answer(request),
                 Err(status) => Err(status),
             };
-            Ok(match query {
-                Ok(query) => flows.answer(query),
+            Ok(match answer {
+                Ok(messages) => respond(messages),
                 Err(status) => status.into_http(),
             })
         })
@@ -109,41 +111,36 @@ async fn read(request: Request<Body>) -> Result<GetFlowsRequest, Status> {
         .ok_or_else(|| Status::invalid_argument("the request has no message"))
 }
 
-impl Flows {
-    fn answer(self, query: FlowQuery) -> Response<Body> {
-        let Self {
-            node,
-            shared,
-            mut shutdown,
-        } = self;
-        let flows = stream::once(FlowAnswer::start(
-            query,
-            Arc::clone(&node.log),
-            node.name.clone(),
-            shared,
-        ))
-        .flat_map(|answer| {
-            stream::unfold(answer, async |mut answer| {
-                let chunk = answer.next().await?;
-                Some((chunk, answer))
-            })
+fn respond(messages: BoxStream<'static, Result<Bytes, Status>>) -> Response<Body> {
+    // The messages, and then how it ended; nothing comes after an error.
+    let frames = stream::unfold(Some(messages), async |messages| {
+        let mut messages = messages?;
+        Some(match messages.next().await {
+            Some(Ok(bytes)) => (Frame::data(bytes), Some(messages)),
+            Some(Err(status)) => (Frame::trailers(failed(&status)), None),
+            None => (Frame::trailers(done()), None),
         })
-        .map(Frame::data)
-        // Also in the middle of an answer: a client that never reaches the end is no reason to stay.
-        .take_until(async move { super::ended(&mut shutdown).await })
-        .chain(stream::once(async { Frame::trailers(done()) }))
-        .map(Ok::<Frame<Bytes>, Infallible>);
-        let mut response = Response::new(Body::new(StreamBody::new(flows)));
-        response
-            .headers_mut()
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        response
-    }
+    });
+    let mut response = Response::new(Body::new(StreamBody::new(frames.map(Ok::<Frame<Bytes>, Infallible>))));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
 }
 
 /// What comes after the last message.
 fn done() -> HeaderMap {
     let mut trailers = HeaderMap::new();
     trailers.insert(Status::GRPC_STATUS, HeaderValue::from(Code::Ok as i32));
+    trailers
+}
+
+/// What comes in place of further messages.
+fn failed(status: &Status) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    if let Err(error) = status.add_header(&mut trailers) {
+        tracing::debug!("cannot tell a client why its stream ends: {error}");
+        trailers.insert(Status::GRPC_STATUS, HeaderValue::from(status.code() as i32));
+    }
     trailers
 }

@@ -1,0 +1,132 @@
+//! All peers, as they come and go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use serving::connect::TlsOptions;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use crate::connection::{Peer, PeerState};
+use crate::peers::{PeerAddress, PeerSet};
+
+/// How long the first requests wait for peers that have not been tried yet.
+const FIRST_ATTEMPTS: Duration = Duration::from_secs(2);
+
+/// How the relay merges.
+#[derive(Clone, Copy, Debug)]
+pub struct MergeOptions {
+    /// How long a node may hold up the others.
+    pub window: Duration,
+    /// Memory for rows that wait, of each request.
+    pub budget_bytes: usize,
+}
+
+/// The peers of the relay.
+#[derive(Debug)]
+pub struct Cluster {
+    /// How to merge their flows.
+    pub merge: MergeOptions,
+    tls: TlsOptions,
+    peers: RwLock<BTreeMap<PeerAddress, Arc<Peer>>>,
+    changes: watch::Sender<u64>,
+    /// Flows that came too late, by node.
+    late: Mutex<BTreeMap<String, u64>>,
+    /// Flows given to clients.
+    pub(crate) delivered: AtomicU64,
+    /// When it started.
+    pub started: Instant,
+}
+
+impl Cluster {
+    /// A cluster without peers.
+    #[must_use]
+    pub fn new(merge: MergeOptions, tls: TlsOptions) -> Arc<Self> {
+        Arc::new(Self {
+            merge,
+            tls,
+            peers: RwLock::default(),
+            changes: watch::Sender::new(0),
+            late: Mutex::default(),
+            delivered: AtomicU64::new(0),
+            started: Instant::now(),
+        })
+    }
+
+    /// Takes the place of the peers there were; connections to those that stay are kept.
+    pub fn set_peers(&self, wanted: &PeerSet) {
+        {
+            let mut peers = self.peers.write();
+            peers.retain(|address, _| wanted.contains(address));
+            for address in wanted.iter() {
+                if !peers.contains_key(address) {
+                    let peer = Peer::start(address.clone(), self.tls.clone());
+                    peers.insert(address.clone(), Arc::new(peer));
+                }
+            }
+        }
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Follows what discovery finds.
+    pub async fn follow(self: Arc<Self>, mut found: watch::Receiver<PeerSet>) {
+        loop {
+            let peers = found.borrow_and_update().clone();
+            self.set_peers(&peers);
+            if found.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The peers now.
+    #[must_use]
+    pub fn peers(&self) -> Vec<Arc<Peer>> {
+        self.peers.read().values().cloned().collect()
+    }
+
+    /// Tells when peers have been added or removed.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Waits until each peer has been tried once, but not for long.
+    pub async fn tried(&self) {
+        let until = Instant::now() + FIRST_ATTEMPTS;
+        for peer in self.peers() {
+            let mut state = peer.state();
+            let known = state.wait_for(|state| !matches!(state, PeerState::Connecting));
+            tokio::select! {
+                _ = known => {}
+                () = sleep_until(until) => return,
+            }
+        }
+    }
+
+    /// Notes flows that came too late.
+    pub(crate) fn add_late(&self, node: &str, count: u64) {
+        let mut late = self.late.lock();
+        match late.get_mut(node) {
+            Some(sum) => *sum += count,
+            None => {
+                late.insert(node.to_owned(), count);
+            }
+        }
+    }
+
+    /// Flows of a node that came too late.
+    #[must_use]
+    pub fn late(&self, node: &str) -> u64 {
+        self.late.lock().get(node).copied().unwrap_or_default()
+    }
+
+    /// Flows given to clients so far.
+    #[must_use]
+    pub fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
+}

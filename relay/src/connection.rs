@@ -1,0 +1,242 @@
+//! The connection to a peer, kept up: made again when it breaks, asked how it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use flow::api::observer::observer_client::ObserverClient;
+use flow::api::observer::{GetNodesRequest, Node, ServerStatusRequest, ServerStatusResponse};
+use serving::connect::{Target, Tls, TlsOptions, channel, reason};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tonic::Code;
+use tonic::transport::Channel;
+
+use crate::clock::wall_ns;
+use crate::peers::PeerAddress;
+
+/// How long connecting, and a question, may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How often a peer is asked how it is. One that doesn't answer is lost after this time and [`PATIENCE`].
+const INTERVAL: Duration = Duration::from_secs(2);
+/// What one stream may have on the way: its credit.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+/// All streams of a connection together: as much as HTTP/2 allows, so that one whose client doesn't read stops no other.
+const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
+
+/// A peer, and how it is.
+#[derive(Debug)]
+pub struct Peer {
+    /// Where it is.
+    pub address: PeerAddress,
+    state: watch::Receiver<PeerState>,
+    task: JoinHandle<()>,
+}
+
+/// How a peer is.
+#[derive(Clone, Debug)]
+pub enum PeerState {
+    /// It has not been reached yet, and nobody knows whether it can be.
+    Connecting,
+    /// It answers.
+    Connected(Arc<Connected>),
+    /// It doesn't.
+    Unavailable {
+        /// Why.
+        why: Arc<str>,
+        /// What it was when it answered last.
+        last: Option<Arc<Connected>>,
+    },
+}
+
+/// What a peer has said of itself.
+#[derive(Clone, Debug)]
+pub struct Connected {
+    /// Counts connections: streams of an earlier one are over.
+    pub generation: u64,
+    /// For questions and streams.
+    pub channel: Channel,
+    /// Its node, or those of a relay. Empty for servers that don't tell.
+    pub nodes: Vec<Node>,
+    /// How it was when it was asked last.
+    pub status: ServerStatusResponse,
+    /// How far its clock is before ours.
+    pub skew_ns: i64,
+}
+
+impl Connected {
+    /// Whether it speaks for others.
+    #[must_use]
+    pub fn is_relay(&self) -> bool {
+        self.status
+            .capture
+            .as_ref()
+            .is_some_and(|capture| capture.mode == "relay")
+    }
+
+    /// How far the clock of one of its nodes is before ours.
+    #[must_use]
+    pub fn skew_ns(&self, node: &str) -> i64 {
+        let found = self.nodes.iter().find(|known| known.name == node);
+        let beyond = found.and_then(|node| node.detail.as_ref());
+        self.skew_ns + beyond.map_or(0, |detail| detail.skew_ns)
+    }
+}
+
+impl Peer {
+    /// Connects, and goes on doing so.
+    #[must_use]
+    pub fn start(address: PeerAddress, tls: TlsOptions) -> Self {
+        let (sender, state) = watch::channel(PeerState::Connecting);
+        let task = tokio::spawn(keep_up(address.clone(), tls, sender));
+        Self { address, state, task }
+    }
+
+    /// How it is now, and notices of changes.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<PeerState> {
+        self.state.clone()
+    }
+
+    /// Its name, as far as it is known: its node's, or where it is.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let state = self.state.borrow();
+        let known = match &*state {
+            PeerState::Connected(connected) => Some(connected),
+            PeerState::Unavailable { last, .. } => last.as_ref(),
+            PeerState::Connecting => None,
+        };
+        let node = known.and_then(|connected| match connected.nodes.as_slice() {
+            [node] => Some(node.name.clone()),
+            _ => None,
+        });
+        node.or_else(|| self.address.name.clone())
+            .unwrap_or_else(|| self.address.address.clone())
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Pauses between attempts: from a quarter of a second to ten, with jitter, for ever.
+pub(crate) fn backoff() -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_jitter()
+        .with_min_delay(Duration::from_millis(250))
+        .with_max_delay(Duration::from_secs(10))
+        .without_max_times()
+}
+
+/// A channel to a peer.
+pub(crate) async fn connect(peer: &PeerAddress, tls: &TlsOptions) -> Result<Channel, String> {
+    let target = Target::parse(&peer.address, false).map_err(|error| error.to_string())?;
+    let tls = match &target {
+        Target::Tcp { host, tls: true, .. } => {
+            let options = TlsOptions {
+                server_name: peer.tls_server_name.clone().or_else(|| tls.server_name.clone()),
+                ..tls.clone()
+            };
+            // Read for each connection, so that new certificates count from the next one on.
+            Some(Tls::new(&options, host).map_err(|error| error.to_string())?)
+        }
+        Target::Tcp { .. } | Target::Unix(_) => None,
+    };
+    let windows = |endpoint: tonic::transport::Endpoint| {
+        endpoint
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+    };
+    match timeout(PATIENCE, channel(&target, tls, windows)).await {
+        Ok(Ok(channel)) => Ok(channel),
+        Ok(Err(error)) => Err(reason(&error)),
+        Err(_) => Err(format!("no answer within {PATIENCE:?}")),
+    }
+}
+
+async fn keep_up(address: PeerAddress, tls: TlsOptions, state: watch::Sender<PeerState>) {
+    let mut pauses = backoff().build();
+    let mut last: Option<Arc<Connected>> = None;
+    for generation in 1.. {
+        let started = Instant::now();
+        let why = attempt(&address, &tls, generation, &state, &mut last).await;
+        let was_connected = matches!(&*state.borrow(), PeerState::Connected(_));
+        if was_connected {
+            tracing::warn!(peer = address.address, "lost: {why}");
+        } else {
+            tracing::debug!(peer = address.address, "cannot be reached: {why}");
+        }
+        state.send_replace(PeerState::Unavailable {
+            why: why.into(),
+            last: last.clone(),
+        });
+        if was_connected && started.elapsed() > INTERVAL {
+            pauses = backoff().build();
+        }
+        sleep(pauses.next().unwrap_or(PATIENCE)).await;
+    }
+}
+
+/// One connection from its start to its end; why it ended.
+async fn attempt(
+    address: &PeerAddress,
+    tls: &TlsOptions,
+    generation: u64,
+    state: &watch::Sender<PeerState>,
+    last: &mut Option<Arc<Connected>>,
+) -> String {
+    let channel = match connect(address, tls).await {
+        Ok(channel) => channel,
+        Err(why) => return why,
+    };
+    loop {
+        let connected = match timeout(PATIENCE, ask(&channel, generation)).await {
+            Ok(Ok(connected)) => Arc::new(connected),
+            Ok(Err(why)) => return why,
+            Err(_) => return format!("no answer within {PATIENCE:?}"),
+        };
+        if last.as_ref().is_none_or(|last| last.generation != generation) {
+            tracing::info!(peer = address.address, version = connected.status.version, "connected");
+        }
+        *last = Some(Arc::clone(&connected));
+        state.send_replace(PeerState::Connected(connected));
+        sleep(INTERVAL).await;
+    }
+}
+
+/// How the peer is.
+async fn ask(channel: &Channel, generation: u64) -> Result<Connected, String> {
+    let mut client = ObserverClient::new(channel.clone());
+    let asked_ns = wall_ns();
+    let status = client
+        .server_status(ServerStatusRequest {})
+        .await
+        .map_err(|status| match status.code() {
+            Code::Unimplemented => "it is no observer: it does not know observer.Observer/ServerStatus".to_owned(),
+            _ => status.message().to_owned(),
+        })?;
+    let answered_ns = wall_ns();
+    let status = status.into_inner();
+    let clock_ns = status.capture.as_ref().map_or(0, |capture| capture.clock_ns);
+    let skew_ns = match clock_ns {
+        0 => 0,
+        clock => clock - (asked_ns + (answered_ns - asked_ns) / 2),
+    };
+    // Hubble's agents know no other nodes and don't implement this.
+    let nodes = match client.get_nodes(GetNodesRequest {}).await {
+        Ok(answer) => answer.into_inner().nodes,
+        Err(status) if status.code() == Code::Unimplemented => Vec::new(),
+        Err(status) => return Err(status.message().to_owned()),
+    };
+    Ok(Connected {
+        generation,
+        channel: channel.clone(),
+        nodes,
+        status,
+        skew_ns,
+    })
+}

@@ -1,0 +1,224 @@
+//! The flows of one peer for one request: a feed, opened again when it breaks, going on where it was.
+
+mod from_api;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow_flight::flight_service_client::FlightServiceClient;
+use feed::decode::FeedDecoder;
+use feed::{FeedMessage, FeedRequest, Position, request};
+use flow::api::observer::GetFlowsRequest;
+use flow::batch::FlowBatch;
+use tokio::sync::{mpsc, watch};
+use tonic::{Code, Status};
+
+use crate::connection::{Connected, Peer, PeerState};
+
+/// Largest message that is read.
+const MESSAGE_BYTES: usize = 64 << 20;
+/// Flows of less than this time come together, milliseconds.
+const PACE_MS: u32 = 20;
+/// The pause before a stream that broke off is opened again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// A peer in a request: its place among the request's peers.
+pub(crate) type PeerId = usize;
+
+/// What a request asks each peer for.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask {
+    /// Which flows.
+    pub(crate) flows: GetFlowsRequest,
+    /// Columns that are wanted; none: all.
+    pub(crate) columns: Vec<String>,
+    /// From the newest to the oldest.
+    pub(crate) newest_first: bool,
+    /// Where to go on.
+    pub(crate) resume: Vec<Position>,
+}
+
+/// What is heard of a peer.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// It answers.
+    Up(PeerId),
+    /// A message of its feed.
+    Heard(Box<Heard>),
+    /// It can't be reached, or its feed broke off. A request that follows tries again.
+    Down { peer: PeerId, why: String },
+    /// It refuses the request, and would do so again.
+    Refused { peer: PeerId, status: Box<Status> },
+    /// No more comes from it.
+    Ended(PeerId),
+}
+
+/// A message of a peer's feed.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    pub(crate) peer: PeerId,
+    /// When it came.
+    pub(crate) at: Instant,
+    pub(crate) told: FeedMessage,
+    pub(crate) batch: Option<FlowBatch>,
+    /// How far its node's clock is before ours.
+    pub(crate) skew_ns: i64,
+}
+
+/// Brings the flows of a peer to `out` until there are no more, or nobody listens.
+pub(crate) async fn run(id: PeerId, peer: Arc<Peer>, ask: Ask, out: mpsc::Sender<Event>) {
+    // Whoever made the request is gone if sending fails; then this ends as well.
+    let _ = Feed {
+        id,
+        state: peer.state(),
+        ask,
+        out,
+        positions: BTreeMap::new(),
+    }
+    .run()
+    .await;
+}
+
+/// Nobody listens any more.
+struct Gone;
+
+struct Feed {
+    id: PeerId,
+    state: watch::Receiver<PeerState>,
+    ask: Ask,
+    out: mpsc::Sender<Event>,
+    positions: BTreeMap<String, Position>,
+}
+
+enum Outcome {
+    Done,
+    Broken(String),
+    Refused(Status),
+}
+
+impl Feed {
+    async fn run(mut self) -> Result<(), Gone> {
+        for position in &self.ask.resume {
+            self.positions.insert(position.node.clone(), position.clone());
+        }
+        let mut told_why: Option<Arc<str>> = None;
+        loop {
+            let connected = loop {
+                let state = self.state.borrow_and_update().clone();
+                match state {
+                    PeerState::Connected(connected) => break connected,
+                    PeerState::Unavailable { why, .. } if told_why.as_ref() != Some(&why) => {
+                        self.down(why.to_string()).await?;
+                        told_why = Some(why);
+                        if !self.ask.flows.follow {
+                            return self.send(Event::Ended(self.id)).await;
+                        }
+                    }
+                    _ => {}
+                }
+                tokio::select! {
+                    changed = self.state.changed() => if changed.is_err() {
+                        // The peer was taken away.
+                        return self.send(Event::Ended(self.id)).await;
+                    },
+                    () = self.out.closed() => return Err(Gone),
+                }
+            };
+            self.send(Event::Up(self.id)).await?;
+            told_why = None;
+            match self.stream(&connected).await? {
+                Outcome::Done => return self.send(Event::Ended(self.id)).await,
+                Outcome::Refused(status) => {
+                    let status = Box::new(status);
+                    self.send(Event::Refused { peer: self.id, status }).await?;
+                    return self.send(Event::Ended(self.id)).await;
+                }
+                Outcome::Broken(why) => {
+                    self.down(why).await?;
+                    if !self.ask.flows.follow {
+                        return self.send(Event::Ended(self.id)).await;
+                    }
+                    // The connection may be well, and only this stream broken.
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    }
+
+    async fn send(&self, event: Event) -> Result<(), Gone> {
+        self.out.send(event).await.map_err(|_| Gone)
+    }
+
+    async fn down(&self, why: String) -> Result<(), Gone> {
+        self.send(Event::Down { peer: self.id, why }).await
+    }
+
+    /// One stream, from its start to its end.
+    async fn stream(&mut self, connected: &Connected) -> Result<Outcome, Gone> {
+        let wanted = FeedRequest {
+            flows: Some(self.ask.flows.clone()),
+            columns: self.ask.columns.clone(),
+            resume: self.positions.values().cloned().collect(),
+            pace_ms: PACE_MS,
+            newest_first: self.ask.newest_first,
+            ..FeedRequest::default()
+        };
+        let mut client = FlightServiceClient::new(connected.channel.clone()).max_decoding_message_size(MESSAGE_BYTES);
+        let mut messages = match client.do_get(request::ticket(wanted)).await {
+            Ok(answer) => answer.into_inner(),
+            // Hubble's servers know GetFlows only.
+            Err(status) if status.code() == Code::Unimplemented => return self.by_api(connected).await,
+            Err(status) if status.code() == Code::InvalidArgument => return Ok(Outcome::Refused(status)),
+            Err(status) => return Ok(Outcome::Broken(status.message().to_owned())),
+        };
+        let mut decoder = FeedDecoder::default();
+        let mut ended = false;
+        loop {
+            let message = tokio::select! {
+                message = messages.message() => message,
+                why = lost(&mut self.state, connected.generation) => return Ok(Outcome::Broken(why)),
+                () = self.out.closed() => return Err(Gone),
+            };
+            let data = match message {
+                Ok(Some(data)) => data,
+                Ok(None) if ended || !self.ask.flows.follow => return Ok(Outcome::Done),
+                Ok(None) => return Ok(Outcome::Broken("it ended the stream".to_owned())),
+                Err(status) if status.code() == Code::InvalidArgument => return Ok(Outcome::Refused(status)),
+                Err(status) => return Ok(Outcome::Broken(status.message().to_owned())),
+            };
+            let (told, batch) = match decoder.push(data) {
+                Ok(Some(decoded)) => decoded,
+                Ok(None) => continue,
+                Err(error) => return Ok(Outcome::Broken(error.to_string())),
+            };
+            ended = told.end;
+            let position = Position {
+                node: told.node.clone(),
+                log_id: told.log_id,
+                next_sequence: told.next_sequence,
+                next_loss: told.next_loss,
+            };
+            self.positions.insert(told.node.clone(), position);
+            let skew_ns = connected.skew_ns(&told.node);
+            let heard = Heard {
+                peer: self.id,
+                at: Instant::now(),
+                told,
+                batch,
+                skew_ns,
+            };
+            self.send(Event::Heard(Box::new(heard))).await?;
+        }
+    }
+}
+
+/// Comes when the connection is over; why.
+async fn lost(state: &mut watch::Receiver<PeerState>, generation: u64) -> String {
+    let over = |state: &PeerState| !matches!(state, PeerState::Connected(now) if now.generation == generation);
+    match state.wait_for(over).await.as_deref() {
+        Ok(PeerState::Unavailable { why, .. }) => why.to_string(),
+        Ok(_) => "it was connected anew".to_owned(),
+        Err(_) => "it is no peer any more".to_owned(),
+    }
+}

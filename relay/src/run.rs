@@ -1,0 +1,60 @@
+//! A relay from start to end.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use tokio::sync::watch;
+
+use crate::cluster::{Cluster, MergeOptions};
+use crate::config::Config;
+use crate::peers::{PeerOptions, Peers};
+use crate::serve::RelayServers;
+
+/// Merges and serves until a signal says to end.
+///
+/// # Errors
+/// Whatever keeps it from starting.
+pub async fn run(config: Config) -> Result<()> {
+    let tls = config.tls();
+    let budget = config.sort_memory.as_u64();
+    let merge = MergeOptions {
+        window: config.sort_window,
+        budget_bytes: usize::try_from(budget).context("--sort-memory is more than this machine can address")?,
+    };
+    let (stop, shutdown) = watch::channel(false);
+    let signalled = signal().context("cannot wait for signals")?;
+    tokio::spawn(async move {
+        signalled.await;
+        // Nobody listens any more if serving has ended by itself.
+        let _ = stop.send(true);
+    });
+    let servers = RelayServers::bind(&config.listen).await?;
+    let options = PeerOptions {
+        dns_server: config.dns_server,
+        tls: tls.clone(),
+        ..PeerOptions::default()
+    };
+    let peers = Peers::start(config.peers, options).await?;
+    let cluster = Cluster::new(merge, tls);
+    let followed = tokio::spawn(Arc::clone(&cluster).follow(peers.subscribe()));
+    tracing::info!(addresses = ?servers.addresses(), "serving");
+    let served = servers.run(cluster, shutdown).await;
+    followed.abort();
+    tracing::info!("ended");
+    Ok(served?)
+}
+
+/// Comes to its end with the first signal that ends the program.
+fn signal() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    })
+}

@@ -1,0 +1,19 @@
+//! How observers and relays are reached.
+//!
+//! A server listens on the addresses of [`listen`] and answers `GetFlows` through [`get_flows`], which puts messages on the
+//! wire that are bytes already ([`frames`]). A client, be it a person's or a relay, gets a channel to one from
+//! [`connect`].
+//!
+//! ```
+//! use serving::connect::Target;
+//!
+//! let target = Target::parse("tls://relay.example.com:443", false)?;
+//! assert!(target.tls());
+//! # Ok::<(), serving::connect::TargetError>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod connect;
+pub mod frames;
+pub mod get_flows;
+pub mod listen;
