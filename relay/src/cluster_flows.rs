@@ -188,6 +188,7 @@ impl ClusterFlows {
             told,
             batch,
             skew_ns,
+            _room,
         } = heard;
         let (source, before) = self.sources.heard(peer, &told, &mut self.merge, at);
         let Source { node, name, .. } = source.clone();

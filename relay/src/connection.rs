@@ -1,5 +1,6 @@
 //! The connection to a peer, kept up: made again when it breaks, asked how it is.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,8 +21,10 @@ use crate::peers::PeerAddress;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How often a peer is asked how it is. One that doesn't answer is lost after this time and [`PATIENCE`].
 const INTERVAL: Duration = Duration::from_secs(2);
+/// Questions that the skew of a clock is taken from: clocks are set right now and then.
+const REMEMBERED_SKEWS: usize = 16;
 /// What one stream may have on the way: its credit.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 /// All streams of a connection together: as much as HTTP/2 allows, so that one whose client doesn't read stops no other.
 const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
@@ -61,8 +64,24 @@ pub struct Connected {
     pub nodes: Vec<Node>,
     /// How it was when it was asked last.
     pub status: ServerStatusResponse,
-    /// How far its clock is before ours.
+    /// How far its clock is before ours, at least: what the way of a question leaves open is taken off.
     pub skew_ns: i64,
+}
+
+/// How far a clock is before ours, as one question has it.
+#[derive(Clone, Copy, Debug)]
+struct Skew {
+    measured_ns: i64,
+    /// Half of the time that the question took.
+    error_ns: i64,
+}
+
+impl Skew {
+    /// What is sure of it.
+    fn at_least(self) -> i64 {
+        let sure = self.measured_ns.saturating_abs().saturating_sub(self.error_ns).max(0);
+        sure * self.measured_ns.signum()
+    }
 }
 
 impl Connected {
@@ -193,8 +212,10 @@ async fn attempt(
         Ok(channel) => channel,
         Err(why) => return why,
     };
+    // The quickest of the last questions says most about the clock.
+    let mut skews: VecDeque<Skew> = VecDeque::new();
     loop {
-        let connected = match timeout(PATIENCE, ask(&channel, generation)).await {
+        let connected = match timeout(PATIENCE, ask(&channel, generation, &mut skews)).await {
             Ok(Ok(connected)) => Arc::new(connected),
             Ok(Err(why)) => return why,
             Err(_) => return format!("no answer within {PATIENCE:?}"),
@@ -209,7 +230,7 @@ async fn attempt(
 }
 
 /// How the peer is.
-async fn ask(channel: &Channel, generation: u64) -> Result<Connected, String> {
+async fn ask(channel: &Channel, generation: u64, skews: &mut VecDeque<Skew>) -> Result<Connected, String> {
     let mut client = ObserverClient::new(channel.clone());
     let asked_ns = wall_ns();
     let status = client
@@ -222,10 +243,18 @@ async fn ask(channel: &Channel, generation: u64) -> Result<Connected, String> {
     let answered_ns = wall_ns();
     let status = status.into_inner();
     let clock_ns = status.capture.as_ref().map_or(0, |capture| capture.clock_ns);
-    let skew_ns = match clock_ns {
-        0 => 0,
-        clock => clock - (asked_ns + (answered_ns - asked_ns) / 2),
-    };
+    if clock_ns != 0 {
+        let error_ns = (answered_ns - asked_ns) / 2;
+        skews.push_back(Skew {
+            measured_ns: clock_ns - (asked_ns + error_ns),
+            error_ns,
+        });
+        if skews.len() > REMEMBERED_SKEWS {
+            skews.pop_front();
+        }
+    }
+    let best = skews.iter().min_by_key(|skew| skew.error_ns);
+    let skew_ns = best.map_or(0, |skew| skew.at_least());
     // Hubble's agents know no other nodes and don't implement this.
     let nodes = match client.get_nodes(GetNodesRequest {}).await {
         Ok(answer) => answer.into_inner().nodes,
@@ -239,4 +268,16 @@ async fn ask(channel: &Channel, generation: u64) -> Result<Connected, String> {
         status,
         skew_ns,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_believed_as_far_as_the_question_can_tell() {
+        for (measured_ns, error_ns, sure) in [(0, 5, 0), (10, 4, 6), (-10, 4, -6), (3, 4, 0), (-600, 1, -599)] {
+            assert_eq!(Skew { measured_ns, error_ns }.at_least(), sure);
+        }
+    }
 }

@@ -11,7 +11,7 @@ use feed::decode::FeedDecoder;
 use feed::{FeedMessage, FeedRequest, Position, request};
 use flow::api::observer::GetFlowsRequest;
 use flow::batch::FlowBatch;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tonic::{Code, Status};
 
 use crate::connection::{Connected, Peer, PeerState};
@@ -64,10 +64,42 @@ pub(crate) struct Heard {
     pub(crate) batch: Option<FlowBatch>,
     /// How far its node's clock is before ours.
     pub(crate) skew_ns: i64,
+    /// Its place in the queue, free when it is dropped.
+    pub(crate) _room: Option<OwnedSemaphorePermit>,
+}
+
+/// Where messages of peers meet: so many, and so many bytes of flows.
+#[derive(Clone, Debug)]
+pub(crate) struct Queue {
+    sender: mpsc::Sender<Event>,
+    room: Arc<Semaphore>,
+}
+
+/// Messages that wait to be taken.
+const QUEUE: usize = 64;
+/// Flows of these messages, in memory.
+const QUEUE_BYTES: usize = 8 << 20;
+
+impl Queue {
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Event>) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        let room = Arc::new(Semaphore::new(QUEUE_BYTES));
+        (Self { sender, room }, receiver)
+    }
+
+    async fn send(&self, event: Event) -> Result<(), Gone> {
+        self.sender.send(event).await.map_err(|_| Gone)
+    }
+
+    /// Waits for room for a batch.
+    async fn room(&self, batch: Option<&FlowBatch>) -> Option<OwnedSemaphorePermit> {
+        let bytes = u32::try_from(batch?.bytes().min(QUEUE_BYTES)).ok()?;
+        Arc::clone(&self.room).acquire_many_owned(bytes).await.ok()
+    }
 }
 
 /// Brings the flows of a peer to `out` until there are no more, or nobody listens.
-pub(crate) async fn run(id: PeerId, peer: Arc<Peer>, ask: Ask, out: mpsc::Sender<Event>) {
+pub(crate) async fn run(id: PeerId, peer: Arc<Peer>, ask: Ask, out: Queue) {
     // Whoever made the request is gone if sending fails; then this ends as well.
     let _ = Feed {
         id,
@@ -87,7 +119,7 @@ struct Feed {
     id: PeerId,
     state: watch::Receiver<PeerState>,
     ask: Ask,
-    out: mpsc::Sender<Event>,
+    out: Queue,
     positions: BTreeMap<String, Position>,
 }
 
@@ -122,7 +154,7 @@ impl Feed {
                         // The peer was taken away.
                         return self.send(Event::Ended(self.id)).await;
                     },
-                    () = self.out.closed() => return Err(Gone),
+                    () = self.out.sender.closed() => return Err(Gone),
                 }
             };
             self.send(Event::Up(self.id)).await?;
@@ -147,7 +179,14 @@ impl Feed {
     }
 
     async fn send(&self, event: Event) -> Result<(), Gone> {
-        self.out.send(event).await.map_err(|_| Gone)
+        self.out.send(event).await
+    }
+
+    async fn room(&self, batch: Option<&FlowBatch>) -> Result<Option<OwnedSemaphorePermit>, Gone> {
+        tokio::select! {
+            room = self.out.room(batch) => Ok(room),
+            () = self.out.sender.closed() => Err(Gone),
+        }
     }
 
     async fn down(&self, why: String) -> Result<(), Gone> {
@@ -178,7 +217,7 @@ impl Feed {
             let message = tokio::select! {
                 message = messages.message() => message,
                 why = lost(&mut self.state, connected.generation) => return Ok(Outcome::Broken(why)),
-                () = self.out.closed() => return Err(Gone),
+                () = self.out.sender.closed() => return Err(Gone),
             };
             let data = match message {
                 Ok(Some(data)) => data,
@@ -202,6 +241,7 @@ impl Feed {
             self.positions.insert(told.node.clone(), position);
             let skew_ns = connected.skew_ns(&told.node);
             let heard = Heard {
+                _room: self.room(batch.as_ref()).await?,
                 peer: self.id,
                 at: Instant::now(),
                 told,

@@ -9,11 +9,8 @@ use tokio::task::JoinSet;
 
 use crate::clock::wall_ns;
 use crate::cluster::Cluster;
-use crate::peer_flows::{self, Ask, Event, PeerId};
+use crate::peer_flows::{self, Ask, Event, PeerId, Queue};
 use crate::peers::PeerAddress;
-
-/// Messages of peers that wait to be taken.
-const QUEUE: usize = 64;
 
 /// What happened.
 #[derive(Debug)]
@@ -35,7 +32,7 @@ pub(crate) struct PeerTasks {
     running: BTreeSet<PeerId>,
     news: Vec<News>,
     events: mpsc::Receiver<Event>,
-    sender: mpsc::Sender<Event>,
+    queue: Queue,
     tasks: JoinSet<()>,
     changes: watch::Receiver<u64>,
     started_ns: i64,
@@ -45,14 +42,14 @@ impl PeerTasks {
     /// Asks the peers there are.
     pub(crate) async fn start(cluster: Arc<Cluster>, ask: Ask) -> Self {
         cluster.tried().await;
-        let (sender, events) = mpsc::channel(QUEUE);
+        let (queue, events) = Queue::new();
         let mut this = Self {
             ask,
             addresses: Vec::new(),
             running: BTreeSet::new(),
             news: Vec::new(),
             events,
-            sender,
+            queue,
             tasks: JoinSet::new(),
             changes: cluster.changes(),
             started_ns: wall_ns(),
@@ -119,8 +116,9 @@ impl PeerTasks {
                 continue;
             }
             let mut ask = self.ask.clone();
-            if !first && ask.flows.since.is_none() {
-                // What it has seen since the client asked, and not what its log has of the time before.
+            let from_now = ask.flows.follow && ask.resume.is_empty() && ask.flows.since.is_none();
+            if from_now || (!first && ask.flows.since.is_none()) {
+                // What it has seen since the client asked: the same moment for all of them.
                 ask.flows.number = 0;
                 ask.flows.since = Some(Timestamp::from_nanos(self.started_ns));
             }
@@ -128,7 +126,7 @@ impl PeerTasks {
             self.addresses.push(peer.address.clone());
             self.running.insert(id);
             self.news.push(News::Asked(id, peer.name()));
-            self.tasks.spawn(peer_flows::run(id, peer, ask, self.sender.clone()));
+            self.tasks.spawn(peer_flows::run(id, peer, ask, self.queue.clone()));
         }
         // They are taken from the end.
         self.news.reverse();

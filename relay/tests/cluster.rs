@@ -57,17 +57,48 @@ async fn the_cluster_is_asked_like_a_node() {
         assert!(got.times().is_sorted());
     }
     let all = client.ask(of_port(7001)).await;
-    assert_eq!(all.by_node(), [("c1/n0", 10), ("c1/n1", 20), ("c1/n2", 30), ("c1/n3", 40), ("c1/n4", 50)].map(|(node, count)| (node.to_owned(), count)).into());
+    assert_eq!(
+        all.by_node(),
+        [
+            ("c1/n0", 10),
+            ("c1/n1", 20),
+            ("c1/n2", 30),
+            ("c1/n3", 40),
+            ("c1/n4", 50)
+        ]
+        .map(|(node, count)| (node.to_owned(), count))
+        .into()
+    );
     assert!(all.times().is_sorted());
     let newest: Vec<String> = all.uuids().into_iter().rev().take(20).rev().collect();
-    let last = client.ask(GetFlowsRequest { number: 20, ..of_port(7001) }).await;
+    let last = client
+        .ask(GetFlowsRequest {
+            number: 20,
+            ..of_port(7001)
+        })
+        .await;
     assert_eq!(last.uuids(), newest);
-    let first = client.ask(GetFlowsRequest { number: 7, first: true, ..of_port(7001) }).await;
+    let first = client
+        .ask(GetFlowsRequest {
+            number: 7,
+            first: true,
+            ..of_port(7001)
+        })
+        .await;
     assert_eq!(first.uuids(), all.uuids()[..7]);
 
-    let status = client.observer.server_status(ServerStatusRequest {}).await.unwrap().into_inner();
+    let status = client
+        .observer
+        .server_status(ServerStatusRequest {})
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(status.num_connected_nodes.unwrap().value, 5);
-    assert!(status.seen_flows >= 300, "each packet is seen at both ends: {}", status.seen_flows);
+    assert!(
+        status.seen_flows >= 300,
+        "each packet is seen at both ends: {}",
+        status.seen_flows
+    );
 
     let wrong = GetFlowsRequest {
         whitelist: vec![flow::api::flow::FlowFilter {
@@ -77,7 +108,10 @@ async fn the_cluster_is_asked_like_a_node() {
         ..GetFlowsRequest::default()
     };
     let error = client.observer.get_flows(wrong).await.unwrap_err();
-    assert!(error.code() == tonic::Code::InvalidArgument && error.message().contains("/77"), "{error}");
+    assert!(
+        error.code() == tonic::Code::InvalidArgument && error.message().contains("/77"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +131,9 @@ async fn a_trickle_is_as_quick_as_a_flood() {
         let mut delays = Vec::new();
         let end = Instant::now() + Duration::from_secs(30);
         while delays.len() < count && Instant::now() < end {
-            stream.read_for(Duration::from_millis(50), |delay| delays.push(delay)).await;
+            stream
+                .read_for(Duration::from_millis(50), |delay| delays.push(delay))
+                .await;
         }
         assert_eq!(delays.len(), count, "one flow every {pause} ms");
         delays.sort_unstable();

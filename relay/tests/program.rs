@@ -18,23 +18,38 @@ fn relay(arguments: &[&str]) -> (Option<i32>, String, String) {
 
 #[test]
 fn a_wrong_start_is_one_line_that_says_what_would_be_right() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let taken = taken.local_addr().unwrap().to_string();
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = held.local_addr().unwrap().to_string();
     for (arguments, code, why) in [
         (&[][..], 2, "there are no peers; name observers with --peers HOST:PORT"),
         (&["--peers", "node"][..], 2, "the port is missing"),
-        (&["--peers", "file:/nonsense/peers.yaml"][..], 1, "/nonsense/peers.yaml: No such file"),
-        (&["--peers", "a:1", "--listen", "localhost"][..], 2, "no address to listen on"),
-        (&["--peers", "a:1", "--listen", "127.0.0.1:99999"][..], 2, "no address to listen on"),
+        (
+            &["--peers", "file:/nonsense/peers.yaml"][..],
+            1,
+            "/nonsense/peers.yaml: No such file",
+        ),
+        (
+            &["--peers", "a:1", "--listen", "localhost"][..],
+            2,
+            "no address to listen on",
+        ),
+        (
+            &["--peers", "a:1", "--listen", "127.0.0.1:99999"][..],
+            2,
+            "no address to listen on",
+        ),
         (&["--peers", "a:1", "--sort-window", "soon"][..], 2, "--sort-window"),
-        (&["--peers", "a:1", "--tls-client-cert-file", "x"][..], 2, "--tls-client-key-file"),
+        (
+            &["--peers", "a:1", "--tls-client-cert-file", "x"][..],
+            2,
+            "--tls-client-key-file",
+        ),
         (&["--peers", "a:1", "--log", "a=b=c"][..], 1, "--log `a=b=c`"),
     ] {
         let (ended, stdout, stderr) = relay(arguments);
         assert_eq!((ended, stdout.as_str()), (Some(code), ""), "{arguments:?}: {stderr}");
         assert!(stderr.contains(why), "{arguments:?}: {stderr}");
     }
-    let held = std::net::TcpListener::bind(&taken).unwrap();
     let (code, _, stderr) = relay(&["--peers", "a:1", "--listen", &taken]);
     assert!(code == Some(1) && stderr.contains("is listening on"), "{stderr}");
     drop(held);
@@ -46,5 +61,8 @@ fn help_has_examples_and_the_version_a_number() {
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     assert!(stdout.contains("parallax-relay --peers 10.0.0.1:4244"), "{stdout}");
     let (code, stdout, _) = relay(&["--version"]);
-    assert!(code == Some(0) && stdout.starts_with(concat!("parallax-relay ", env!("CARGO_PKG_VERSION"))), "{stdout}");
+    assert!(
+        code == Some(0) && stdout.starts_with(concat!("parallax-relay ", env!("CARGO_PKG_VERSION"))),
+        "{stdout}"
+    );
 }

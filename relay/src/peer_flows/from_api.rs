@@ -67,7 +67,7 @@ impl Feed {
                     continue;
                 }
                 why = lost(&mut self.state, connected.generation) => return Ok(Outcome::Broken(why)),
-                () = self.out.closed() => return Err(Gone),
+                () = self.out.sender.closed() => return Err(Gone),
             };
             match message {
                 Ok(Some(response)) => {
@@ -173,6 +173,7 @@ impl Answer {
             skew_ns: connected.skew_ns(&told.node),
             told,
             batch,
+            _room: None,
         }))
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use flow::api::Timestamp;
+use flow::api::flow::LostEvent;
 use flow::api::observer::get_flows_response::ResponseTypes;
 use flow::api::observer::{GetFlowsRequest, GetFlowsResponse};
 use flow::batch::FlowBatch;
@@ -119,6 +120,8 @@ struct Answer {
     /// How many flows may still be sent.
     left: u64,
     frames: Frames,
+    /// What nodes lost, as long as it isn't known since when it is of interest.
+    lost: Vec<(String, LostEvent)>,
 }
 
 enum Phase {
@@ -162,6 +165,7 @@ impl Answer {
             released: VecDeque::new(),
             sent: 0,
             frames: Frames::default(),
+            lost: Vec::new(),
         }
     }
 
@@ -186,6 +190,10 @@ impl Answer {
                         }
                         continue;
                     }
+                    Some(Item::Lost(node, event)) => {
+                        self.lost.push((node, event));
+                        continue;
+                    }
                     Some(item) => item,
                     None => {
                         self.found().await;
@@ -200,14 +208,7 @@ impl Answer {
             };
             match item {
                 Item::Flows(released) => self.released.push_back(released),
-                Item::Lost(node_name, event) => {
-                    let time = event.last;
-                    self.frames.push(&GetFlowsResponse {
-                        node_name,
-                        time,
-                        response_types: Some(ResponseTypes::LostEvents(event)),
-                    });
-                }
+                Item::Lost(node_name, event) => self.tell_loss(node_name, event),
                 Item::Status(event) => self.frames.push(&GetFlowsResponse {
                     node_name: String::new(),
                     time: Some(Timestamp::from_nanos(wall_ns())),
@@ -217,12 +218,31 @@ impl Answer {
         }
     }
 
+    fn tell_loss(&mut self, node_name: String, event: LostEvent) {
+        self.frames.push(&GetFlowsResponse {
+            node_name,
+            time: event.last,
+            response_types: Some(ResponseTypes::LostEvents(event)),
+        });
+    }
+
     /// All of the newest flows are there, the newest first: they are sent the other way round, and what follows after them.
     async fn found(&mut self) {
         let Phase::Newest(flows, _, found) = std::mem::replace(&mut self.phase, Phase::Done) else {
             return;
         };
         let mut most = usize::try_from(self.wanted.request.number).unwrap_or(usize::MAX);
+        let oldest = found.last().and_then(|released| {
+            let row = released.rows.last()?;
+            Some(released.batches[row.batch].1.time_ns(row.row))
+        });
+        // Without flows nothing is known of the time that was asked for.
+        for (node, event) in std::mem::take(&mut self.lost) {
+            let last = event.last.as_ref().map_or(0, Timestamp::to_nanos);
+            if oldest.is_none_or(|oldest| oldest <= last) {
+                self.tell_loss(node, event);
+            }
+        }
         for mut released in found {
             released.rows.truncate(most);
             most -= released.rows.len();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use flow::api::flow::{EventTypeFilter, Flow, FlowFilter, LostEvent};
+use flow::api::flow::{EventTypeFilter, Flow, FlowFilter, LostEvent, LostEventSource};
 use flow::api::observer::get_flows_response::ResponseTypes;
 use flow::api::observer::observer_client::ObserverClient;
 use flow::api::observer::{GetFlowsRequest, GetFlowsResponse, GetNodesRequest, Node};
@@ -22,14 +22,14 @@ pub fn sent_to(port: u16) -> FlowFilter {
         event_type: vec![EventTypeFilter {
             r#type: 4,
             match_sub_type: true,
-            sub_type: FROM_ENDPOINT,
+            sub_type: TO_ENDPOINT,
         }],
         ..FlowFilter::default()
     }
 }
 
-/// The trace point of packets that an endpoint sends, as the API numbers sub types.
-const FROM_ENDPOINT: i32 = 5;
+/// The trace point of packets that leave a node's veth, as the API numbers sub types: an endpoint is behind it.
+const TO_ENDPOINT: i32 = 0;
 
 #[derive(Clone)]
 pub struct Client {
@@ -53,12 +53,20 @@ impl Client {
     }
 
     pub async fn nodes(&mut self) -> Vec<Node> {
-        self.observer.get_nodes(GetNodesRequest {}).await.unwrap().into_inner().nodes
+        self.observer
+            .get_nodes(GetNodesRequest {})
+            .await
+            .unwrap()
+            .into_inner()
+            .nodes
     }
 
     pub async fn connected(&mut self) -> usize {
         let nodes = self.nodes().await;
-        nodes.iter().filter(|node| node.state() == NodeState::NodeConnected).count()
+        nodes
+            .iter()
+            .filter(|node| node.state() == NodeState::NodeConnected)
+            .count()
     }
 
     /// All that a request brings.
@@ -175,8 +183,10 @@ impl Got {
         self.flows.len() - self.by_node().values().sum::<usize>()
     }
 
-    pub fn lost_of(&self, node: &str) -> u64 {
-        let of_node = self.lost.iter().filter(|(name, _)| name == node);
+    /// Flows that left a node's log before they were sent; what its kernel lost never was in the log.
+    pub fn lost_by_clients(&self, node: &str) -> u64 {
+        let ours = |lost: &LostEvent| lost.source() == LostEventSource::HubbleRingBuffer;
+        let of_node = self.lost.iter().filter(|(name, lost)| name == node && ours(lost));
         of_node.map(|(_, lost)| lost.num_events_lost).sum()
     }
 
@@ -187,7 +197,10 @@ impl Got {
 
     /// States that a node was told to be in.
     pub fn states(&self, node: &str) -> Vec<NodeState> {
-        let told = self.status.iter().filter(|event| event.node_names.iter().any(|name| name == node));
+        let told = self
+            .status
+            .iter()
+            .filter(|event| event.node_names.iter().any(|name| name == node));
         told.map(NodeStatusEvent::state_change).collect()
     }
 }

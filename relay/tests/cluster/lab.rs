@@ -61,7 +61,11 @@ impl Lab {
         let mut client = super::Client::connect(&lab.relay_socket()).await;
         let end = Instant::now() + PATIENCE;
         while client.connected().await < NODES {
-            assert!(Instant::now() < end, "the relay doesn't reach all nodes: {:?}", client.nodes().await);
+            assert!(
+                Instant::now() < end,
+                "the relay doesn't reach all nodes: {:?}",
+                client.nodes().await
+            );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         Some(lab)
@@ -89,9 +93,14 @@ impl Lab {
             self.quiet(&netns);
             run(format!("-n {netns} link set lo up"));
             for (bridge, link, network) in [("data", "d", 97), ("control", "c", 98)] {
-                run(format!("link add {link}0 netns {netns} type veth peer name {link}{place} netns {switch}"));
+                run(format!(
+                    "link add {link}0 netns {netns} type veth peer name {link}{place} netns {switch}"
+                ));
                 run(format!("-n {switch} link set {link}{place} master {bridge} up"));
-                run(format!("-n {netns} addr add 10.{network}.0.{}/24 dev {link}0", place + 1));
+                run(format!(
+                    "-n {netns} addr add 10.{network}.0.{}/24 dev {link}0",
+                    place + 1
+                ));
                 run(format!("-n {netns} link set {link}0 up"));
             }
         }
@@ -99,7 +108,15 @@ impl Lab {
 
     fn quiet(&self, netns: &str) {
         let set = Command::new("ip")
-            .args(["netns", "exec", netns, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"])
+            .args([
+                "netns",
+                "exec",
+                netns,
+                "sysctl",
+                "-qw",
+                "net.ipv6.conf.all.disable_ipv6=1",
+                "net.ipv6.conf.default.disable_ipv6=1",
+            ])
             .status();
         assert!(set.is_ok_and(|status| status.success()), "sysctl in {netns}");
     }
@@ -108,7 +125,16 @@ impl Lab {
         let child = Command::new("ip")
             .args(["netns", "exec", &self.netns(node)])
             .arg(observer())
-            .args(["--node-name", &format!("c1/n{node}"), "--aggregation", "none", "--silence", "off", "--log", "warn"])
+            .args([
+                "--node-name",
+                &format!("c1/n{node}"),
+                "--aggregation",
+                "none",
+                "--silence",
+                "off",
+                "--log",
+                "warn",
+            ])
             .args(["--interface", "d0", "--listen", &format!("10.98.0.{}:4244", node + 1)])
             .args(&self.flags)
             .stdout(Stdio::null())
@@ -122,7 +148,12 @@ impl Lab {
         let child = Command::new("ip")
             .args(["netns", "exec", &self.netns(NODES)])
             .arg(env!("CARGO_BIN_EXE_parallax-relay"))
-            .args(["--peers", &peers.join(","), "--listen", &format!("unix://{}", self.relay_socket().display())])
+            .args([
+                "--peers",
+                &peers.join(","),
+                "--listen",
+                &format!("unix://{}", self.relay_socket().display()),
+            ])
             .stdout(Stdio::null())
             .stderr(self.log("relay"))
             .spawn();
@@ -201,7 +232,10 @@ impl Drop for Lab {
             let _ = child.wait();
         }
         if std::thread::panicking() {
-            for name in ["relay".to_owned()].into_iter().chain((0..NODES).map(|node| format!("observer{node}"))) {
+            for name in ["relay".to_owned()]
+                .into_iter()
+                .chain((0..NODES).map(|node| format!("observer{node}")))
+            {
                 let log = std::fs::read_to_string(self.folder.path().join(format!("{name}.log")));
                 println!("{name}:\n{}", log.unwrap_or_default());
             }

@@ -14,6 +14,7 @@ use super::super::NodeState;
 use super::super::flows::lost_event;
 use super::{Wanted, failed};
 use crate::clock::wall_ns;
+use crate::log::Loss;
 
 /// Rows of the log that are still to be looked at.
 #[derive(Debug)]
@@ -37,6 +38,9 @@ pub(super) struct NewestFirst {
     /// Rows that are still asked for; `None`: all.
     left: Option<u64>,
     missed: u64,
+    /// Losses that have not been told; the newest is the last one.
+    losses: Vec<Loss>,
+    next_loss: u64,
     done: bool,
 }
 
@@ -57,7 +61,10 @@ impl NewestFirst {
                 }
             })
             .collect();
+        let (losses, next_loss) = node.log.losses().since(0);
         Self {
+            losses,
+            next_loss,
             left: wanted.query.newest(),
             end: parts.last().map_or(0, |part| part.end),
             encoder: FeedEncoder::default(),
@@ -118,14 +125,23 @@ impl NewestFirst {
     }
 
     fn told(&mut self, rows: Option<&FlowBatch>) -> FeedMessage {
+        // With rows come the losses of their time, and with the end those of before, unless they are of no interest.
+        let since = match rows {
+            Some(rows) => Some(rows.time_range().0),
+            None if self.left == Some(0) => Some(i64::MAX),
+            None => self.wanted.query.since_ns(),
+        };
+        let known = self
+            .losses
+            .partition_point(|loss| since.is_some_and(|since| loss.time_range.1 < since));
+        let losses = self.losses.split_off(known);
         let log = &self.node.log;
-        let losses = if self.done { log.losses().since(0).0 } else { Vec::new() };
         FeedMessage {
             node: self.node.name.clone(),
             log_id: log.id(),
             first_sequence: rows.map_or(0, FlowBatch::first_sequence),
             next_sequence: self.end,
-            next_loss: log.losses().end(),
+            next_loss: self.next_loss,
             now_ns: wall_ns(),
             watermark_ns: self.parts.last().map_or(i64::MIN, |part| part.latest_ns),
             missed: std::mem::take(&mut self.missed),

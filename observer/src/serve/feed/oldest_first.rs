@@ -228,6 +228,8 @@ impl OldestFirst {
 
     fn told(&mut self, rows: Option<&FlowBatch>) -> FeedMessage {
         let (losses, next_loss) = self.log().losses().since(self.next_loss);
+        let since = self.wanted.query.since_ns();
+        let concerned = |loss: &&Loss| since.is_none_or(|since| since <= loss.time_range.1);
         self.next_loss = next_loss;
         FeedMessage {
             node: self.node.name.clone(),
@@ -238,7 +240,7 @@ impl OldestFirst {
             now_ns: wall_ns(),
             watermark_ns: self.watermark_ns,
             missed: std::mem::take(&mut self.missed),
-            losses: losses.iter().map(lost_event).collect(),
+            losses: losses.iter().filter(concerned).map(lost_event).collect(),
             log_end: self.log().range().1,
             end: self.done,
             ..FeedMessage::default()
