@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 
 use crate::settings::Settings;
-use crate::{config, demo, export, import, list, observe, sql, status, version, watch};
+use crate::{certs, config, demo, export, import, list, observe, sql, status, version, watch};
 
 /// Shows what the network does with your packets, and why it dropped them.
 #[derive(Parser)]
@@ -58,6 +58,8 @@ enum Command {
         after_help = "Examples:\n  parallax list nodes -o wide\n  parallax list namespaces"
     )]
     List(list::ListCommand),
+    /// Make an authority and certificates for trying TLS out
+    Certs(certs::CertsArgs),
     /// Print or change the configuration file
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -102,6 +104,7 @@ impl Args {
             Command::Export(args) => block_on(args.run(settings(file?.unwrap_or_default()))),
             Command::Import(args) => block_on(args.run()),
             Command::Demo(args) => block_on(args.run()),
+            Command::Certs(args) => args.run(),
             Command::Status(args) => until_interrupted(args.run(settings(file?.unwrap_or_default()))),
             Command::List(command) => until_interrupted(command.run(settings(file?.unwrap_or_default()))),
             Command::Watch(command) => until_interrupted(command.run(settings(file?.unwrap_or_default()))),

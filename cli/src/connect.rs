@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use serving::connect::{Target, Tls, TlsError, TlsOptions, channel, reason};
+use serving::connect::{Target, Tls, TlsError, TlsOptions, channel, reason, told};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -146,12 +146,16 @@ fn unreachable(target: &Target, why: &str) -> anyhow::Error {
 /// A call that the server answered with an error.
 pub(crate) fn refused(target: &Target, status: &Status) -> anyhow::Error {
     use tonic::Code;
-    let message = status.message();
+    let message = told(status);
     match status.code() {
         Code::InvalidArgument => UsageError(format!("{target} refused the request: {message}")).into(),
         Code::Unimplemented => anyhow::anyhow!(
             "{target} doesn't offer this: {}",
-            if message.is_empty() { "not implemented" } else { message }
+            if message.is_empty() {
+                "not implemented"
+            } else {
+                &message
+            }
         ),
         Code::Unknown => anyhow::anyhow!("{target}: {message}"),
         Code::Unavailable => anyhow::anyhow!("lost the connection to {target}: {message}"),
@@ -160,7 +164,7 @@ pub(crate) fn refused(target: &Target, status: &Status) -> anyhow::Error {
             if message.is_empty() {
                 code.description()
             } else {
-                message
+                &message
             }
         ),
     }

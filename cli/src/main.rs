@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod certs;
 mod config;
 mod connect;
 mod demo;

@@ -1,12 +1,9 @@
 //! Rows of several batches as one batch, in any order: what a merge hands on.
 
-use std::sync::Arc;
+mod things;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::UInt16Type;
-use arrow_array::{Array, ArrayRef, DictionaryArray, UInt16Array, UInt64Array, new_null_array};
+use arrow_array::{Array, ArrayRef, UInt64Array, new_null_array};
 use arrow_schema::ArrowError;
-use arrow_select::concat::concat;
 use arrow_select::interleave::interleave as interleave_arrays;
 
 use crate::batch::{BatchError, FlowBatch};
@@ -14,6 +11,7 @@ use crate::builder::MAX_ROWS;
 use crate::row_ids::RowIds;
 use crate::schema::Column;
 use crate::shared_columns::{SHARED_COLUMNS, is_shared};
+use things::Things;
 
 /// Why rows can't be one batch.
 #[derive(Debug, thiserror::Error)]
@@ -29,37 +27,46 @@ pub enum InterleaveError {
     Batch(#[from] BatchError),
 }
 
-/// The rows `(place in batches, row)` as a batch; `None` if there are no rows.
-///
-/// # Errors
-/// If the batches describe more things than fit.
-///
-/// # Panics
-/// If a batch doesn't have such a row, or there are more rows than [`MAX_ROWS`].
-pub fn interleave(batches: &[&FlowBatch], rows: &[(usize, usize)]) -> Result<Option<FlowBatch>, InterleaveError> {
-    assert!(rows.len() <= MAX_ROWS, "{} rows are too many for a batch", rows.len());
-    let Some((first, _)) = rows.first() else {
-        return Ok(None);
-    };
-    let mut columns: Vec<(Column, ArrayRef)> = Vec::new();
-    for column in Column::ALL.iter().copied().filter(|column| !is_shared(*column)) {
-        if batches.iter().any(|batch| batch.column(column).is_some()) {
-            columns.push((column, plain(batches, rows, column)?));
+/// Puts rows together. What rows describe (endpoints, say) is told apart by content and kept from one batch to the next:
+/// as long as nothing new comes, all batches have the very same values.
+#[derive(Debug, Default)]
+pub struct Interleaver {
+    things: [Things; SHARED_COLUMNS.len()],
+}
+
+impl Interleaver {
+    /// The rows `(place in batches, row)` as a batch; `None` if there are no rows.
+    ///
+    /// # Errors
+    /// If the rows describe more things than fit.
+    ///
+    /// # Panics
+    /// If a batch doesn't have such a row, or there are more rows than [`MAX_ROWS`].
+    pub fn batch(
+        &mut self,
+        batches: &[&FlowBatch],
+        rows: &[(usize, usize)],
+    ) -> Result<Option<FlowBatch>, InterleaveError> {
+        assert!(rows.len() <= MAX_ROWS, "{} rows are too many for a batch", rows.len());
+        let Some((first, _)) = rows.first() else {
+            return Ok(None);
+        };
+        let mut columns: Vec<(Column, ArrayRef)> = Vec::new();
+        for column in Column::ALL.iter().copied().filter(|column| !is_shared(*column)) {
+            if batches.iter().any(|batch| batch.column(column).is_some()) {
+                columns.push((column, plain(batches, rows, column)?));
+            }
         }
+        for (things, (_, of)) in self.things.iter_mut().zip(SHARED_COLUMNS) {
+            things.columns(of, batches, rows, &mut columns)?;
+        }
+        let (log_ids, sequences): (Vec<u64>, Vec<u64>) =
+            rows.iter().map(|(place, row)| batches[*place].row_id(*row)).unzip();
+        let ids = RowIds::new(UInt64Array::from(log_ids), UInt64Array::from(sequences));
+        let first = batches[*first];
+        let batch = FlowBatch::from_columns(columns, first.log_id(), first.first_sequence(), ids)?;
+        Ok(Some(batch))
     }
-    for (_, of) in SHARED_COLUMNS {
-        shared(batches, rows, of, &mut columns)?;
-    }
-    let (log_ids, sequences): (Vec<u64>, Vec<u64>) =
-        rows.iter().map(|(place, row)| batches[*place].row_id(*row)).unzip();
-    let ids = RowIds::new(UInt64Array::from(log_ids), UInt64Array::from(sequences));
-    let first = batches[*first];
-    Ok(Some(FlowBatch::from_columns(
-        columns,
-        first.log_id(),
-        first.first_sequence(),
-        ids,
-    )?))
 }
 
 /// A column that stands alone.
@@ -90,73 +97,19 @@ fn plain(batches: &[&FlowBatch], rows: &[(usize, usize)], column: Column) -> Res
     Ok(interleave_arrays(&arrays, &rows)?)
 }
 
-/// The columns of one thing: the values of all batches one after the other, and keys moved by where each batch's begin.
-fn shared(
-    batches: &[&FlowBatch],
-    rows: &[(usize, usize)],
-    of: &[Column],
-    columns: &mut Vec<(Column, ArrayRef)>,
-) -> Result<(), InterleaveError> {
-    // Any of the columns has the keys of them all.
-    let keys: Vec<Option<&UInt16Array>> = batches
-        .iter()
-        .map(|batch| {
-            let array = of.iter().find_map(|column| batch.column(*column))?;
-            Some(array.as_dictionary::<UInt16Type>().keys())
-        })
-        .collect();
-    if keys.iter().all(Option::is_none) {
-        return Ok(());
-    }
-    let values_of = |batch: &FlowBatch| {
-        let array = of.iter().find_map(|column| batch.column(*column))?;
-        Some(array.as_dictionary::<UInt16Type>().values().len())
-    };
-    let mut starts = Vec::with_capacity(batches.len());
-    let mut values = 0;
-    for batch in batches {
-        starts.push(values);
-        values += values_of(batch).unwrap_or_default();
-    }
-    if values > usize::from(u16::MAX) + 1 {
-        return Err(InterleaveError::TooManyValues(values));
-    }
-    let moved: UInt16Array = rows
-        .iter()
-        .map(|(place, row)| {
-            let keys = keys[*place].filter(|keys| keys.is_valid(*row))?;
-            u16::try_from(starts[*place] + usize::from(keys.value(*row))).ok()
-        })
-        .collect();
-    for column in of {
-        let data_type = match column.kind().data_type() {
-            arrow_schema::DataType::Dictionary(_, values) => *values,
-            other => other,
-        };
-        let parts: Vec<ArrayRef> = batches
-            .iter()
-            .filter_map(|batch| {
-                Some(match batch.column(*column) {
-                    Some(array) => Arc::clone(array.as_dictionary::<UInt16Type>().values()),
-                    None => new_null_array(&data_type, values_of(batch)?),
-                })
-            })
-            .collect();
-        let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
-        let values = concat(&parts)?;
-        if values.null_count() < values.len() {
-            let array = DictionaryArray::<UInt16Type>::new(moved.clone(), values);
-            columns.push((*column, Arc::new(array)));
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::UInt16Type;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::builder::FlowBatchBuilder;
+    use crate::endpoint::Endpoint;
+    use crate::record::FlowRecord;
     use crate::wire::tests::{batch, row};
 
     fn any_batch() -> impl Strategy<Value = FlowBatch> {
@@ -166,20 +119,23 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
-        fn rows_say_the_same_afterwards(batches in prop::collection::vec(any_batch(), 1..4), picks in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..20)) {
-            let rows: Vec<(usize, usize)> = picks
-                .iter()
-                .map(|(batch, row)| {
-                    let place = batch.index(batches.len());
-                    (place, row.index(batches[place].rows()))
-                })
-                .collect();
+        fn rows_say_the_same_afterwards(batches in prop::collection::vec(any_batch(), 1..4), picks in prop::collection::vec(prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>()), 1..20), 1..4)) {
             let all: Vec<&FlowBatch> = batches.iter().collect();
-            let merged = interleave(&all, &rows).unwrap().unwrap();
-            prop_assert_eq!(merged.rows(), rows.len());
-            for (place, (batch, row)) in rows.iter().enumerate() {
-                prop_assert_eq!(merged.to_response(place), batches[*batch].to_response(*row));
-                prop_assert_eq!(merged.row_id(place), batches[*batch].row_id(*row));
+            let mut interleaver = Interleaver::default();
+            for picks in picks {
+                let rows: Vec<(usize, usize)> = picks
+                    .iter()
+                    .map(|(batch, row)| {
+                        let place = batch.index(batches.len());
+                        (place, row.index(batches[place].rows()))
+                    })
+                    .collect();
+                let merged = interleaver.batch(&all, &rows).unwrap().unwrap();
+                prop_assert_eq!(merged.rows(), rows.len());
+                for (place, (batch, row)) in rows.iter().enumerate() {
+                    prop_assert_eq!(merged.to_response(place), batches[*batch].to_response(*row));
+                    prop_assert_eq!(merged.row_id(place), batches[*batch].row_id(*row));
+                }
             }
         }
 
@@ -193,6 +149,65 @@ mod tests {
                 let chosen = chosen.as_ref().expect("there are rows");
                 prop_assert_eq!(chosen.to_response(place), batch.to_response(row));
             }
+        }
+    }
+
+    /// Rows of endpoints with these numbers.
+    fn of_endpoints(numbers: impl IntoIterator<Item = usize>) -> FlowBatch {
+        let mut builder = FlowBatchBuilder::new(1, 0);
+        for number in numbers {
+            let endpoint = Arc::new(Endpoint {
+                pod: format!("pod-{number}"),
+                ..Endpoint::default()
+            });
+            builder.append(&FlowRecord {
+                source: Some(&endpoint),
+                ..FlowRecord::default()
+            });
+        }
+        builder.seal().unwrap()
+    }
+
+    #[test]
+    fn values_stay_the_same_ones_as_long_as_nothing_new_comes() {
+        let mut interleaver = Interleaver::default();
+        let values = |batch: &FlowBatch| {
+            Arc::clone(
+                batch
+                    .column(Column::SourcePod)
+                    .unwrap()
+                    .as_dictionary::<UInt16Type>()
+                    .values(),
+            )
+        };
+        let one = interleaver
+            .batch(&[&of_endpoints([1, 2, 1])], &[(0, 0), (0, 1), (0, 2)])
+            .unwrap()
+            .unwrap();
+        let again = interleaver
+            .batch(&[&of_endpoints([2, 1])], &[(0, 1), (0, 0)])
+            .unwrap()
+            .unwrap();
+        assert!(Arc::ptr_eq(&values(&one), &values(&again)), "told apart by content");
+        assert_eq!(
+            (again.text_at(Column::SourcePod, 0), values(&one).len()),
+            (Some("pod-1"), 2)
+        );
+        let more = interleaver.batch(&[&of_endpoints([3])], &[(0, 0)]).unwrap().unwrap();
+        assert_eq!(values(&more).len(), 3);
+    }
+
+    #[test]
+    fn more_values_than_keys_begin_anew() {
+        let mut interleaver = Interleaver::default();
+        for start in (0..100_000).step_by(10_000) {
+            let batch = of_endpoints(start..start + 10_000);
+            let rows: Vec<(usize, usize)> = (0..10_000).map(|row| (0, row)).collect();
+            let merged = interleaver.batch(&[&batch], &rows).unwrap().unwrap();
+            assert_eq!(
+                merged.text_at(Column::SourcePod, 9_999),
+                batch.text_at(Column::SourcePod, 9_999)
+            );
         }
     }
 }

@@ -16,7 +16,8 @@ use crate::aggregation::Aggregation;
 use crate::capture_filter::CaptureFilter;
 use crate::probes::RingKind;
 use crate::silence::SilenceWait;
-use serving::listen::Listen;
+use serving::listen::{Listen, ListenError, Protection};
+use serving::tls::{ServerTls, TlsFiles};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -68,6 +69,53 @@ pub struct Settings {
     )]
     #[serde(serialize_with = "texts")]
     pub listen: Vec<Listen>,
+
+    /// File (PEM) of the certificate for TCP addresses, with those between it and the authority; read again when it changes
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PARALLAX_OBSERVER_TLS_CERT_FILE",
+        requires = "tls_key_file"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert_file: Option<PathBuf>,
+
+    /// File (PEM) of its key
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PARALLAX_OBSERVER_TLS_KEY_FILE",
+        requires = "tls_cert_file"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_key_file: Option<PathBuf>,
+
+    /// Files (PEM) of authorities: clients must show a certificate that one of them has signed
+    #[arg(
+        long,
+        value_name = "FILE,…",
+        env = "PARALLAX_OBSERVER_TLS_CLIENT_CA_FILES",
+        value_delimiter = ',',
+        requires = "tls_cert_file"
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tls_client_ca_files: Vec<PathBuf>,
+
+    /// Listen without TLS also on addresses that can be reached from elsewhere
+    #[arg(
+        long,
+        env = "PARALLAX_OBSERVER_INSECURE",
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true",
+        hide_default_value = true,
+        hide_possible_values = true,
+        value_name = "true|false"
+    )]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub insecure: bool,
 
     /// Observe interfaces of this name; * and ? are wildcards, ! excludes; lo only by its name [default: all but lo]
     #[arg(
@@ -276,6 +324,27 @@ fn texts<S: serde::Serializer>(values: &[Listen], serializer: S) -> Result<S::Ok
 }
 
 impl Settings {
+    /// How TCP addresses are served.
+    ///
+    /// # Errors
+    /// What is wrong with the certificates' files, or the first address that would be plain without being asked for.
+    pub fn protection(&self) -> Result<Protection, ListenError> {
+        let files = self.tls_cert_file.clone().zip(self.tls_key_file.clone());
+        let tls = files.map(|(certificate, key)| {
+            ServerTls::new(TlsFiles {
+                certificate,
+                key,
+                client_authorities: self.tls_client_ca_files.clone(),
+            })
+        });
+        let protection = Protection {
+            tls: tls.transpose()?,
+            insecure: self.insecure,
+        };
+        self.listen.iter().try_for_each(|address| protection.check(address))?;
+        Ok(protection)
+    }
+
     /// How much SQL queries may take.
     #[must_use]
     pub fn sql_limits(&self) -> sql::limits::Limits {

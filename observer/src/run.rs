@@ -113,7 +113,7 @@ pub async fn run(settings: Settings) -> Result<()> {
                 path.display()
             );
         }
-        let servers = ObserverServers::bind(&settings.listen).await?;
+        let servers = ObserverServers::bind(&settings.listen, settings.protection()?).await?;
         let counters = Arc::new(RwLock::default());
         let pipeline = Pipeline::new(options(Box::new(NoKernel), 0));
         let (file, target, counted) = (path.clone(), Arc::clone(&log), Arc::clone(&counters));
@@ -144,7 +144,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         Selection::new(&settings.interface)?
     };
     let btf = Btf::from_kernel()?;
-    let servers = ObserverServers::bind(&settings.listen).await?;
+    let servers = ObserverServers::bind(&settings.listen, settings.protection()?).await?;
     let ring_bytes = usize::try_from(settings.ring_size.as_u64()).context("--ring-size is too large")?;
     let (mut probes, rings) = Probes::load(
         &btf,

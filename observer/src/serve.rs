@@ -43,7 +43,7 @@ use flows::LogAnswers;
 use observer::ObserverService;
 use peers::PeerService;
 use serving::get_flows::ObserverFront;
-use serving::listen::{Accepted, Listen, ListenError, Listener};
+use serving::listen::{Accepted, Listen, ListenError, Listener, Protection};
 
 /// How long clients may take to let go of their connections in the end. One that doesn't read, or never said anything,
 /// would not do so by itself.
@@ -98,6 +98,7 @@ pub struct NodeState {
 #[derive(Debug)]
 pub struct ObserverServers {
     listeners: Vec<Listener>,
+    protection: Protection,
 }
 
 impl ObserverServers {
@@ -105,12 +106,12 @@ impl ObserverServers {
     ///
     /// # Errors
     /// The first address that can't be listened on.
-    pub async fn bind(addresses: &[Listen]) -> Result<Self, ServeError> {
+    pub async fn bind(addresses: &[Listen], protection: Protection) -> Result<Self, ServeError> {
         let mut listeners = Vec::with_capacity(addresses.len());
         for address in addresses {
             listeners.push(Listener::bind(address).await?);
         }
-        Ok(Self { listeners })
+        Ok(Self { listeners, protection })
     }
 
     /// Where it listens, as clients write it. A TCP port of 0 has become a real one.
@@ -158,8 +159,9 @@ impl ObserverServers {
             let mut shutdown = shutdown.clone();
             let ended = async move { ended(&mut shutdown).await };
             let router = Server::builder().add_routes(routes.clone());
+            let accepted = listener.accepted(&self.protection);
             servers.spawn(async move {
-                match listener.accepted() {
+                match accepted {
                     Accepted::Tcp(connections) => {
                         let connections = connections.map_ok(Connection::new);
                         router.serve_with_incoming_shutdown(connections, ended).await

@@ -1,12 +1,14 @@
 //! What the relay can be told: by flags, or by environment (`PARALLAX_RELAY_…`).
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Parser;
 use serving::connect::TlsOptions;
-use serving::listen::Listen;
+use serving::listen::{Listen, ListenError, Protection};
+use serving::tls::{ServerTls, TlsFiles};
 
 use crate::VERSION;
 use crate::peers::PeerSource;
@@ -38,6 +40,49 @@ pub struct Config {
         default_values = ["127.0.0.1:4245"]
     )]
     pub listen: Vec<Listen>,
+
+    /// File (PEM) of the certificate for TCP addresses, with those between it and the authority; read again when it changes
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PARALLAX_RELAY_TLS_CERT_FILE",
+        requires = "tls_key_file"
+    )]
+    pub tls_cert_file: Option<PathBuf>,
+
+    /// File (PEM) of its key
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "PARALLAX_RELAY_TLS_KEY_FILE",
+        requires = "tls_cert_file"
+    )]
+    pub tls_key_file: Option<PathBuf>,
+
+    /// Files (PEM) of authorities: clients must show a certificate that one of them has signed
+    #[arg(
+        long,
+        value_name = "FILE,…",
+        env = "PARALLAX_RELAY_TLS_CLIENT_CA_FILES",
+        value_delimiter = ',',
+        requires = "tls_cert_file"
+    )]
+    pub tls_client_ca_files: Vec<PathBuf>,
+
+    /// Listen without TLS also on addresses that can be reached from elsewhere
+    #[arg(
+        long,
+        env = "PARALLAX_RELAY_INSECURE",
+        action = clap::ArgAction::Set,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value_t = false,
+        default_missing_value = "true",
+        hide_default_value = true,
+        hide_possible_values = true,
+        value_name = "true|false"
+    )]
+    pub insecure: bool,
 
     /// How long a node that is behind may hold up the flows of the others
     #[arg(
@@ -107,6 +152,27 @@ pub struct Config {
 }
 
 impl Config {
+    /// How TCP addresses are served.
+    ///
+    /// # Errors
+    /// What is wrong with the certificates' files, or the first address that would be plain without being asked for.
+    pub fn protection(&self) -> Result<Protection, ListenError> {
+        let files = self.tls_cert_file.clone().zip(self.tls_key_file.clone());
+        let tls = files.map(|(certificate, key)| {
+            ServerTls::new(TlsFiles {
+                certificate,
+                key,
+                client_authorities: self.tls_client_ca_files.clone(),
+            })
+        });
+        let protection = Protection {
+            tls: tls.transpose()?,
+            insecure: self.insecure,
+        };
+        self.listen.iter().try_for_each(|address| protection.check(address))?;
+        Ok(protection)
+    }
+
     /// How to encrypt connections to peers that have tls:// before their address.
     #[must_use]
     pub fn tls(&self) -> TlsOptions {

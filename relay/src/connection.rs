@@ -7,7 +7,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use flow::api::observer::observer_client::ObserverClient;
 use flow::api::observer::{GetNodesRequest, Node, ServerStatusRequest, ServerStatusResponse};
-use serving::connect::{Target, Tls, TlsOptions, channel, reason};
+use serving::connect::{Target, Tls, TlsOptions, channel, reason, told};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -259,7 +259,7 @@ async fn ask(channel: &Channel, generation: u64, skews: &mut VecDeque<Skew>) -> 
     let nodes = match client.get_nodes(GetNodesRequest {}).await {
         Ok(answer) => answer.into_inner().nodes,
         Err(status) if status.code() == Code::Unimplemented => Vec::new(),
-        Err(status) => return Err(status.message().to_owned()),
+        Err(status) => return Err(told(&status)),
     };
     Ok(Connected {
         generation,

@@ -11,6 +11,7 @@ use feed::decode::FeedDecoder;
 use feed::{FeedMessage, FeedRequest, Position, request};
 use flow::api::observer::GetFlowsRequest;
 use flow::batch::FlowBatch;
+use serving::connect::told;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tonic::{Code, Status};
 
@@ -209,7 +210,7 @@ impl Feed {
             // Hubble's servers know GetFlows only.
             Err(status) if status.code() == Code::Unimplemented => return self.by_api(connected).await,
             Err(status) if status.code() == Code::InvalidArgument => return Ok(Outcome::Refused(status)),
-            Err(status) => return Ok(Outcome::Broken(status.message().to_owned())),
+            Err(status) => return Ok(Outcome::Broken(told(&status))),
         };
         let mut decoder = FeedDecoder::default();
         let mut ended = false;
@@ -224,7 +225,7 @@ impl Feed {
                 Ok(None) if ended || !self.ask.flows.follow => return Ok(Outcome::Done),
                 Ok(None) => return Ok(Outcome::Broken("it ended the stream".to_owned())),
                 Err(status) if status.code() == Code::InvalidArgument => return Ok(Outcome::Refused(status)),
-                Err(status) => return Ok(Outcome::Broken(status.message().to_owned())),
+                Err(status) => return Ok(Outcome::Broken(told(&status))),
             };
             let (told, batch) = match decoder.push(data) {
                 Ok(Some(decoded)) => decoded,

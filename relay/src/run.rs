@@ -28,7 +28,7 @@ pub async fn run(config: Config) -> Result<()> {
         // Nobody listens any more if serving has ended by itself.
         let _ = stop.send(true);
     });
-    let servers = RelayServers::bind(&config.listen).await?;
+    let servers = RelayServers::bind(&config.listen, config.protection()?).await?;
     let options = PeerOptions {
         dns_server: config.dns_server,
         tls: tls.clone(),

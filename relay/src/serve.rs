@@ -13,7 +13,7 @@ use arrow_flight::flight_service_server::FlightServiceServer;
 use flow::api::FILE_DESCRIPTOR_SET;
 use flow::api::peer::peer_server::PeerServer;
 use serving::get_flows::ObserverFront;
-use serving::listen::{Accepted, Listen, ListenError, Listener};
+use serving::listen::{Accepted, Listen, ListenError, Listener, Protection};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic::service::Routes;
@@ -46,6 +46,7 @@ pub enum ServeError {
 #[derive(Debug)]
 pub struct RelayServers {
     listeners: Vec<Listener>,
+    protection: Protection,
 }
 
 impl RelayServers {
@@ -53,12 +54,12 @@ impl RelayServers {
     ///
     /// # Errors
     /// The first address that can't be listened on.
-    pub async fn bind(addresses: &[Listen]) -> Result<Self, ServeError> {
+    pub async fn bind(addresses: &[Listen], protection: Protection) -> Result<Self, ServeError> {
         let mut listeners = Vec::with_capacity(addresses.len());
         for address in addresses {
             listeners.push(Listener::bind(address).await?);
         }
-        Ok(Self { listeners })
+        Ok(Self { listeners, protection })
     }
 
     /// Where it listens, as clients write it. A TCP port of 0 has become a real one.
@@ -98,8 +99,9 @@ impl RelayServers {
             let mut shutdown = shutdown.clone();
             let ended = async move { ended(&mut shutdown).await };
             let router = Server::builder().add_routes(routes.clone());
+            let accepted = listener.accepted(&self.protection);
             servers.spawn(async move {
-                match listener.accepted() {
+                match accepted {
                     Accepted::Tcp(connections) => router.serve_with_incoming_shutdown(connections, ended).await,
                     Accepted::Unix(connections, guard) => {
                         let result = router.serve_with_incoming_shutdown(connections, ended).await;

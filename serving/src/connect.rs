@@ -1,5 +1,6 @@
 //! The way to a server: over TCP, TLS or a unix socket.
 
+mod demand;
 mod target;
 mod tls;
 
@@ -8,6 +9,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 pub use target::{Target, TargetError};
@@ -93,5 +95,14 @@ pub fn reason(error: &(dyn std::error::Error + 'static)) -> String {
     match text.find(" (os error ") {
         Some(end) => text[..end].to_owned(),
         None => text,
+    }
+}
+
+/// Why a call has failed: what the server said, or why it could not be asked.
+#[must_use]
+pub fn told(status: &Status) -> String {
+    match std::error::Error::source(status) {
+        Some(source) => reason(source),
+        None => status.message().to_owned(),
     }
 }

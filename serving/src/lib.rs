@@ -1,6 +1,6 @@
 //! How observers and relays are reached.
 //!
-//! A server listens on the addresses of [`listen`] and answers `GetFlows` through [`get_flows`], which puts messages on the
+//! A server listens on the addresses of [`listen`], encrypted by [`tls`], and answers `GetFlows` through [`get_flows`], which puts messages on the
 //! wire that are bytes already ([`frames`]). A client, be it a person's or a relay, gets a channel to one from
 //! [`connect`].
 //!
@@ -17,3 +17,4 @@ pub mod connect;
 pub mod frames;
 pub mod get_flows;
 pub mod listen;
+pub mod tls;

@@ -6,16 +6,28 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
-use tokio::net::{TcpListener, UnixListener};
-use tokio_stream::wrappers::UnixListenerStream;
-use tonic::transport::server::TcpIncoming;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::server::TlsStream;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
+use tonic::transport::server::{Connected, TcpIncoming};
+
+use crate::tls::{ServerTls, ServerTlsError};
 
 /// A client that vanished without a word is noticed after this time and a few tries.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+/// Connections that greet at a time, and how long one may take for it.
+const GREETING: usize = 256;
+const GREETING_TIME: Duration = Duration::from_secs(5);
 /// Who may connect to a unix socket: its owner and its group.
 const SOCKET_MODE: u32 = 0o660;
 
@@ -72,6 +84,17 @@ pub enum ListenError {
         /// The file.
         path: PathBuf,
     },
+    /// Anybody on the way could read along.
+    #[error(
+        "{address} can be reached from elsewhere, and nothing there is encrypted: give --tls-cert-file and --tls-key-file (`parallax certs` makes some), or --insecure if the network is trusted"
+    )]
+    Plain {
+        /// The address.
+        address: String,
+    },
+    /// The certificates can't be used.
+    #[error(transparent)]
+    Tls(#[from] ServerTlsError),
     /// The system refuses.
     #[error("cannot listen on {address}: {source}")]
     Refused {
@@ -100,7 +123,41 @@ pub enum Accepted {
     /// Of a unix socket, whose file goes with the second value.
     Unix(UnixListenerStream, SocketFile),
     /// Of a TCP port.
-    Tcp(TcpIncoming),
+    Tcp(ReceiverStream<io::Result<Encrypted>>),
+}
+
+/// How TCP addresses are served.
+#[derive(Clone, Debug, Default)]
+pub struct Protection {
+    /// The certificates; without any, connections are plain.
+    pub tls: Option<ServerTls>,
+    /// Whether plain connections from elsewhere are wanted.
+    pub insecure: bool,
+}
+
+impl Protection {
+    /// Whether that address may be served so.
+    ///
+    /// # Errors
+    /// If it would be plain, reachable from elsewhere, and nobody has asked for that.
+    pub fn check(&self, address: &Listen) -> Result<(), ListenError> {
+        match address {
+            Listen::Tcp(tcp) if self.tls.is_none() && !self.insecure && !tcp.ip().is_loopback() => {
+                Err(ListenError::Plain {
+                    address: address.to_string(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A TCP connection, encrypted where the server has certificates.
+pub enum Encrypted {
+    /// As it is.
+    Plain(TcpStream),
+    /// Within TLS.
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// Removes the socket's file in the end.
@@ -161,15 +218,112 @@ impl Listener {
 
     /// The connections from now on.
     #[must_use]
-    pub fn accepted(self) -> Accepted {
+    pub fn accepted(self, protection: &Protection) -> Accepted {
         match self {
             Self::Unix(listener, file) => Accepted::Unix(UnixListenerStream::new(listener), file),
             Self::Tcp(listener, _) => {
                 let connections = TcpIncoming::from(listener)
                     .with_nodelay(Some(true))
                     .with_keepalive(Some(KEEPALIVE));
-                Accepted::Tcp(connections)
+                let (sender, accepted) = mpsc::channel(1);
+                tokio::spawn(accept(connections, protection.tls.clone(), sender));
+                Accepted::Tcp(ReceiverStream::new(accepted))
             }
+        }
+    }
+}
+
+/// Takes connections as long as somebody serves them. One that greets slowly stops no other.
+async fn accept(mut connections: TcpIncoming, tls: Option<ServerTls>, ready: mpsc::Sender<io::Result<Encrypted>>) {
+    let greeting = Arc::new(Semaphore::new(GREETING));
+    loop {
+        let connection = tokio::select! {
+            connection = connections.next() => connection,
+            () = ready.closed() => return,
+        };
+        let stream = match (connection, &tls) {
+            (None, _) => return,
+            (Some(Ok(stream)), Some(tls)) => {
+                let Ok(place) = Arc::clone(&greeting).acquire_owned().await else {
+                    return;
+                };
+                let (acceptor, ready) = (tls.acceptor(), ready.clone());
+                tokio::spawn(async move {
+                    let from = stream
+                        .peer_addr()
+                        .map_or_else(|_| "somebody".to_owned(), |peer| peer.to_string());
+                    match tokio::time::timeout(GREETING_TIME, acceptor.accept(stream)).await {
+                        Ok(Ok(stream)) => {
+                            // Serving may have ended meanwhile.
+                            let _ = ready.send(Ok(Encrypted::Tls(Box::new(stream)))).await;
+                        }
+                        Ok(Err(error)) => tracing::warn!("no TLS with {from}: {error}"),
+                        Err(_) => tracing::warn!("no TLS with {from}: nothing came within {GREETING_TIME:?}"),
+                    }
+                    drop(place);
+                });
+                continue;
+            }
+            (Some(stream), _) => stream.map(Encrypted::Plain),
+        };
+        if ready.send(stream).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Connected for Encrypted {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}
+
+impl AsyncRead for Encrypted {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Encrypted {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, bytes),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
         }
     }
 }

@@ -19,7 +19,7 @@ use flow::builder::MAX_ROWS;
 use flow::wire::RowEncoder;
 use observer::log::FlowLog;
 use observer::serve::{NodeState, ObserverServers};
-use serving::listen::Listen;
+use serving::listen::{Listen, Protection};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
@@ -90,7 +90,7 @@ impl Served {
         let log = Arc::new(FlowLog::new(1, BUDGET_BYTES));
         // There is no capture that a request would have to wait for.
         log.close();
-        let servers = ObserverServers::bind(&[Listen::Unix(socket.clone())]).await?;
+        let servers = ObserverServers::bind(&[Listen::Unix(socket.clone())], Protection::default()).await?;
         let (stop, shutdown) = watch::channel(false);
         let node = Arc::new(NodeState {
             name: "node-1".to_owned(),

@@ -13,7 +13,7 @@ use flow::record::{FlowRecord, Ip, Transport};
 use hyper_util::rt::TokioIo;
 use observer::log::FlowLog;
 use observer::serve::{NodeState, ObserverServers};
-use serving::listen::Listen;
+use serving::listen::{Listen, Protection};
 use tokio::sync::watch;
 use tonic::transport::{Channel, Endpoint as Target, Uri};
 use tower::service_fn;
@@ -44,7 +44,7 @@ impl TestNode {
         let socket = folder.path().join("x.sock");
         let log = Arc::new(FlowLog::new(1, budget_bytes));
         let any_port = Listen::Tcp("127.0.0.1:0".parse().unwrap());
-        let servers = ObserverServers::bind(&[Listen::Unix(socket.clone()), any_port])
+        let servers = ObserverServers::bind(&[Listen::Unix(socket.clone()), any_port], Protection::default())
             .await
             .unwrap();
         let address = servers.addresses().pop().unwrap();

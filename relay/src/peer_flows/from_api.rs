@@ -13,6 +13,7 @@ use flow::api::observer::{GetFlowsRequest, GetFlowsResponse};
 use flow::api::relay::NodeState;
 use flow::builder::FlowBatchBuilder;
 use flow::from_api::FlowReader;
+use serving::connect::told;
 use tokio::time::{MissedTickBehavior, interval};
 use tonic::Code;
 
@@ -54,7 +55,7 @@ impl Feed {
         let mut stream = match client.get_flows(flows).await {
             Ok(answer) => answer.into_inner(),
             Err(status) if status.code() == Code::InvalidArgument => return Ok(Outcome::Refused(status)),
-            Err(status) => return Ok(Outcome::Broken(status.message().to_owned())),
+            Err(status) => return Ok(Outcome::Broken(told(&status))),
         };
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -84,7 +85,7 @@ impl Feed {
                     });
                 }
                 Err(status) if status.code() == Code::InvalidArgument => return Ok(Outcome::Refused(status)),
-                Err(status) => return Ok(Outcome::Broken(status.message().to_owned())),
+                Err(status) => return Ok(Outcome::Broken(told(&status))),
             }
         }
     }

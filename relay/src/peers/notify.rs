@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use flow::api::peer::peer_client::PeerClient;
 use flow::api::peer::{ChangeNotification, ChangeNotificationType, NotifyRequest};
-use serving::connect::TlsOptions;
+use serving::connect::{TlsOptions, told};
 use tokio::time::sleep;
 
 use super::source::fixed;
@@ -38,10 +38,10 @@ async fn listen(server: &PeerAddress, tls: &TlsOptions, source: usize, found: &F
     let mut changes = PeerClient::new(channel)
         .notify(NotifyRequest {})
         .await
-        .map_err(|status| status.message().to_owned())?
+        .map_err(|status| told(&status))?
         .into_inner();
     let mut peers: BTreeMap<String, PeerAddress> = BTreeMap::new();
-    while let Some(change) = changes.message().await.map_err(|status| status.message().to_owned())? {
+    while let Some(change) = changes.message().await.map_err(|status| told(&status))? {
         if apply(server, &change, &mut peers) {
             found.put(source, peers.values().cloned().collect::<BTreeSet<_>>());
         }

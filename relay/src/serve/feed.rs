@@ -14,7 +14,7 @@ use feed::{FeedError, FeedMessage, FeedRequest};
 use flow::api::observer::GetFlowsRequest;
 use flow::batch::FlowBatch;
 use flow::filter::Filters;
-use flow::interleave::interleave;
+use flow::interleave::Interleaver;
 use flow::select::Columns;
 use futures::{Stream, StreamExt as _, stream};
 use tokio::sync::watch;
@@ -151,6 +151,7 @@ impl SideBySide {
 struct Merged {
     flows: ClusterFlows,
     encoder: FeedEncoder,
+    interleaver: Interleaver,
     /// Flows that are still asked for.
     left: u64,
 }
@@ -165,6 +166,7 @@ impl Merged {
         Self {
             flows: ClusterFlows::start(cluster, flows, columns, Order::OldestFirst, Vec::new()).await,
             encoder: FeedEncoder::default(),
+            interleaver: Interleaver::default(),
             left,
         }
     }
@@ -217,7 +219,7 @@ impl Merged {
         // Rows of very many nodes may describe more endpoints than keys can tell apart: then in halves.
         let mut parts = vec![std::mem::take(&mut rows)];
         while let Some(part) = parts.pop() {
-            match interleave(&batches, &part) {
+            match self.interleaver.batch(&batches, &part) {
                 Ok(Some(batch)) => {
                     messages.extend(self.encoder.batch(&told, &batch).map_err(|error| failed(&error))?);
                     told.late = 0;

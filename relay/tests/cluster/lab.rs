@@ -135,7 +135,13 @@ impl Lab {
                 "--log",
                 "warn",
             ])
-            .args(["--interface", "d0", "--listen", &format!("10.98.0.{}:4244", node + 1)])
+            .args([
+                "--interface",
+                "d0",
+                "--listen",
+                &format!("10.98.0.{}:4244", node + 1),
+                "--insecure",
+            ])
             .args(&self.flags)
             .stdout(Stdio::null())
             .stderr(self.log(&format!("observer{node}")))

@@ -2,15 +2,22 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::client::ResolvesClientCert;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use tokio_rustls::rustls::sign::CertifiedKey;
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
+
+use super::demand::Begun;
 
 /// How to encrypt, as the `--tls-*` flags say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,6 +83,23 @@ pub enum TlsError {
 pub struct Tls {
     connector: TlsConnector,
     name: ServerName<'static>,
+    asked: Arc<Asked>,
+}
+
+/// Notes whether a server has asked for a certificate, where there is none to show.
+#[derive(Debug, Default)]
+struct Asked(AtomicBool);
+
+impl ResolvesClientCert for Asked {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.store(true, Ordering::Relaxed);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        // Only who may have one is asked which.
+        true
+    }
 }
 
 impl Tls {
@@ -84,6 +108,7 @@ impl Tls {
     /// # Errors
     /// What is wrong with the files or the name.
     pub fn new(options: &TlsOptions, host: &str) -> Result<Self, TlsError> {
+        let asked = Arc::new(Asked::default());
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -96,7 +121,7 @@ impl Tls {
             builder.with_root_certificates(roots(&options.ca_files)?)
         };
         let mut config = match &options.client {
-            None => builder.with_no_client_auth(),
+            None => builder.with_client_cert_resolver(Arc::clone(&asked) as Arc<dyn ResolvesClientCert>),
             Some((certificate, key)) => {
                 let chain = certificates(certificate)?;
                 let read = PrivateKeyDer::from_pem_file(key);
@@ -113,12 +138,45 @@ impl Tls {
         Ok(Self {
             connector: TlsConnector::from(Arc::new(config)),
             name: server_name,
+            asked,
         })
     }
 
-    pub(super) async fn connect(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        self.connector.connect(self.name.clone(), stream).await
+    pub(super) async fn connect(&self, stream: TcpStream) -> io::Result<Begun<TlsStream<TcpStream>>> {
+        let connected = self.connector.connect(self.name.clone(), stream).await;
+        let connected = connected.map_err(|error| {
+            let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+            match inner.and_then(explain) {
+                Some(text) => io::Error::other(text),
+                None => error,
+            }
+        })?;
+        Begun::new(connected, self.asked.0.load(Ordering::Relaxed)).await
     }
+}
+
+/// What is wrong with the server's certificate, and what would be right.
+fn explain(error: &Error) -> Option<String> {
+    let Error::InvalidCertificate(why) = error else {
+        return None;
+    };
+    Some(match why {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            format!("its certificate is not valid any more ({why}); it needs a new one")
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            format!("its certificate is not valid yet ({why}); is a clock wrong?")
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("its certificate is for another name ({why}); --tls-server-name says which one to expect")
+        }
+        // Another authority that calls itself the same shows as a bad signature.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "its certificate was signed by an authority that is not known here; --tls-ca-cert-files names its file"
+                .to_owned()
+        }
+        other => format!("its certificate is not valid: {other}"),
+    })
 }
 
 fn roots(files: &[String]) -> Result<RootCertStore, TlsError> {
