@@ -1,6 +1,6 @@
 # `make help` lists what one can do here.
 .DEFAULT_GOAL := help
-.PHONY: help setup build probes demo test lint bench bench-load bench-sql doc clean
+.PHONY: help setup build probes demo demo-cluster test lint bench bench-load bench-sql doc clean
 export PATH := $(PATH):/usr/sbin:/sbin:$(HOME)/.cargo/bin
 
 help: ## list the targets
@@ -17,6 +17,9 @@ probes: setup ## build the observer with its eBPF programs, and only that
 
 demo: setup ## show real packets and real drops on this machine, in namespaces of its own
 	@scripts/demo.sh
+
+demo-cluster: setup ## the same with an observer in each pod, and a relay that answers for all of them
+	@scripts/demo.sh --cluster
 
 test: setup ## run all tests; as root also those on the real kernel
 	@scripts/test.sh

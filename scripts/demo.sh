@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cargo build --locked --package cli --package observer
+cargo build --locked --package cli --package observer --package relay
 parallax="${CARGO_TARGET_DIR:-target}/debug/parallax"
 # Asking for a password only makes sense where somebody can answer. Otherwise the demo replays a capture.
 if [ "$(id -u)" -ne 0 ] && command -v sudo >/dev/null 2>&1 && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then

@@ -22,7 +22,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::folder::Folder;
 use self::playground::Playground;
 use self::pods::Role;
-use self::processes::{Observer, Process};
+use self::processes::{Process, Server};
 
 /// Without a terminal: time for two rounds of calls.
 const LIVE: Duration = Duration::from_secs(8);
@@ -32,6 +32,10 @@ const REPLAY: Duration = Duration::from_secs(2);
 /// Arguments of `parallax demo`.
 #[derive(clap::Args)]
 pub(crate) struct DemoArgs {
+    /// Observe each pod by an observer of its own, as the nodes of a cluster, and ask a relay for all of them
+    #[arg(long)]
+    cluster: bool,
+
     /// Play a role in the playground; the demo starts itself so in each pod
     #[arg(long, hide = true, value_enum, value_name = "ROLE")]
     peer: Option<Role>,
@@ -46,6 +50,9 @@ impl DemoArgs {
         // From here on signals don't end the process; they end the demo, which then takes its things away.
         let stop = stopped()?;
         tokio::pin!(stop);
+        if self.cluster {
+            return cluster(stop).await;
+        }
         let start = async {
             let stage = Stage::build()?;
             let observer = processes::observe_kernel(&stage.playground).await?;
@@ -63,7 +70,7 @@ impl DemoArgs {
             Err(error) => {
                 println!("No live demo: {error:#}. Replaying a capture instead; it has packets, but no drops.");
                 let folder = Folder::create(std::process::id())?;
-                let observer: Observer = tokio::select! {
+                let observer: Server = tokio::select! {
                     observer = processes::observe_capture(&folder) => observer?,
                     () = &mut stop => return Ok(()),
                 };
@@ -71,6 +78,23 @@ impl DemoArgs {
             }
         }
     }
+}
+
+/// Shows a cluster of five nodes: which there are, their flows in one order of time, and how they are in the end.
+async fn cluster(mut stop: impl Future<Output = ()> + Unpin) -> Result<()> {
+    let start = async {
+        let stage = Stage::build()?;
+        let cluster = processes::observe_cluster(&stage.playground).await?;
+        anyhow::Ok((stage, cluster))
+    };
+    let (_stage, cluster) = tokio::select! {
+        started = start => started?,
+        () = &mut stop => return Ok(()),
+    };
+    show::nodes(&cluster.address).await?;
+    let limit = (!stdout().is_terminal()).then_some(LIVE);
+    show::flows(&cluster.address, limit, stop).await?;
+    show::status(&cluster.address).await
 }
 
 /// The playground with its players. Fields are dropped in this order: processes end before their namespaces go.

@@ -41,6 +41,11 @@ enum Form {
 }
 
 impl ListCommand {
+    /// `parallax list nodes`.
+    pub(crate) fn nodes() -> Self {
+        Self::Nodes(ListArgs { output: Form::Table })
+    }
+
     /// Asks the server and prints the list.
     pub(crate) async fn run(self, settings: Settings) -> Result<()> {
         let server = Server::connect(&settings).await?;

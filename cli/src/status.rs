@@ -42,6 +42,11 @@ enum Form {
 }
 
 impl StatusArgs {
+    /// `parallax status`.
+    pub(crate) fn compact() -> Self {
+        Self { output: Form::Compact }
+    }
+
     /// Asks the server and prints what it says.
     pub(crate) async fn run(self, settings: Settings) -> Result<()> {
         let server = Server::connect(&settings).await?;

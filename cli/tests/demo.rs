@@ -166,3 +166,42 @@ fn the_demo_shows_every_broken_connection_with_its_reason_and_what_to_check() {
     assert_eq!(namespaces(pid), [""; 0]);
     assert_eq!(processes_in(pid), [""; 0]);
 }
+
+/// A relay answers for an observer in each pod; nothing of it stays.
+#[test]
+fn a_cluster_is_shown_by_its_relay() {
+    if !root("a_cluster_is_shown_by_its_relay") {
+        return;
+    }
+    let beside = |name| Path::new(env!("CARGO_BIN_EXE_parallax")).with_file_name(name);
+    if !beside("parallax-observer").exists() || !beside("parallax-relay").exists() {
+        return println!(
+            "skipped: parallax-observer or parallax-relay is not built; run the tests of the whole workspace"
+        );
+    }
+    let before = interfaces();
+    let child = Command::new("timeout")
+        .args(["60", env!("CARGO_BIN_EXE_parallax"), "demo", "--cluster"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let output = child.wait_with_output().expect("it ends");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    for node in ["demo/web", "demo/client", "demo/api", "demo/dns", "demo/gateway"] {
+        let connected = text
+            .lines()
+            .any(|line| line.starts_with(node) && line.contains("Connected"));
+        assert!(connected, "{node}: {text}");
+    }
+    for expected in ["NETFILTER_DROP", "NO_SOCKET", "Connected Nodes: 5/5"] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert_eq!(interfaces(), before);
+}

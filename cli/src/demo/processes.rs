@@ -13,9 +13,10 @@ use tokio::process::{Child, Command};
 
 use super::folder::Folder;
 use super::playground::Playground;
-use super::pods::Role;
+use super::pods::{INSIDE, Role};
 
 const OBSERVER: &str = "parallax-observer";
+const RELAY: &str = "parallax-relay";
 /// How long the observer may take until it answers.
 const START: Duration = Duration::from_secs(15);
 /// How many of the observer's last lines are kept, for the message that says why it ended.
@@ -75,8 +76,8 @@ pub(super) fn start_pods(playground: &Playground) -> Result<Vec<Process>> {
         .collect()
 }
 
-/// An observer that answers.
-pub(super) struct Observer {
+/// An observer or a relay that answers.
+pub(super) struct Server {
     process: Process,
     /// The address to connect to.
     pub(super) address: String,
@@ -86,48 +87,89 @@ pub(super) struct Observer {
 ///
 /// # Errors
 /// If there is none, or it doesn't answer in time; with what it said last.
-pub(super) async fn observe_kernel(playground: &Playground) -> Result<Observer> {
-    let mut command = in_namespace(&playground.node(), &observer_program());
-    command.arg("--endpoints").arg(playground.folder.endpoints()?);
-    start_observer(command, &playground.folder).await
+pub(super) async fn observe_kernel(playground: &Playground) -> Result<Server> {
+    let mut command = in_namespace(&playground.node(), &beside(OBSERVER));
+    command
+        .arg("--endpoints")
+        .arg(playground.folder.endpoints()?)
+        .args(["--node-name", "demo"]);
+    start_server(command, &playground.folder, OBSERVER).await
+}
+
+/// Observers of all pods, each of which is a node of a cluster, and a relay that answers for them.
+pub(super) struct Cluster {
+    /// The address to connect to.
+    pub(super) address: String,
+    _relay: Server,
+    _observers: Vec<Server>,
+}
+
+/// Starts an observer in each pod, and a relay.
+///
+/// # Errors
+/// As for [`observe_kernel`].
+pub(super) async fn observe_cluster(playground: &Playground) -> Result<Cluster> {
+    let endpoints = playground.folder.endpoints()?;
+    let mut observers = Vec::with_capacity(INSIDE.len());
+    for pod in &INSIDE {
+        let name = pod.role.name();
+        let mut command = in_namespace(&playground.pod(pod.role), &beside(OBSERVER));
+        // The kernel tells every observer of all drops: there is only one kernel. On machines of their own each would hear
+        // of its own ones.
+        command
+            .arg("--endpoints")
+            .arg(&endpoints)
+            .args(["--node-name", &format!("demo/{name}")])
+            .args(["--capture", &format!("host {} or host {}", pod.v4, pod.v6)]);
+        observers.push(start_server(command, &playground.folder, &format!("observer-{name}")).await?);
+    }
+    let peers: Vec<&str> = observers.iter().map(|observer| observer.address.as_str()).collect();
+    let mut command = Command::new(beside(RELAY));
+    command.args(["--peers", &peers.join(",")]);
+    let relay = start_server(command, &playground.folder, RELAY).await?;
+    Ok(Cluster {
+        address: relay.address.clone(),
+        _relay: relay,
+        _observers: observers,
+    })
 }
 
 /// Starts an observer that replays a capture.
 ///
 /// # Errors
 /// As for [`observe_kernel`].
-pub(super) async fn observe_capture(folder: &Folder) -> Result<Observer> {
-    let mut command = Command::new(observer_program());
+pub(super) async fn observe_capture(folder: &Folder) -> Result<Server> {
+    let mut command = Command::new(beside(OBSERVER));
     command
         .arg("--replay")
         .arg(folder.capture()?)
         .arg("--endpoints")
-        .arg(folder.endpoints()?);
-    start_observer(command, folder).await
+        .arg(folder.endpoints()?)
+        .args(["--node-name", "demo"]);
+    start_server(command, folder, OBSERVER).await
 }
 
-/// The observer beside this program, or else the one in PATH.
-fn observer_program() -> PathBuf {
+/// The program beside this one, or else the one in PATH.
+fn beside(program: &str) -> PathBuf {
     std::env::current_exe()
         .ok()
-        .map(|own| own.with_file_name(OBSERVER))
+        .map(|own| own.with_file_name(program))
         .filter(|path| path.is_file())
-        .unwrap_or_else(|| OBSERVER.into())
+        .unwrap_or_else(|| program.into())
 }
 
-async fn start_observer(mut command: Command, folder: &Folder) -> Result<Observer> {
-    let socket = folder.path.join("observer.sock");
+/// Starts an observer or a relay, whose socket gets that name.
+async fn start_server(mut command: Command, folder: &Folder, name: &str) -> Result<Server> {
+    let socket = folder.path.join(format!("{name}.sock"));
     let address = format!("unix://{}", socket.display());
-    command
-        .args(["--listen", &address, "--node-name", "demo"])
-        .stderr(Stdio::piped());
+    command.args(["--listen", &address]).stderr(Stdio::piped());
     let mut child = spawn(command)?;
     let said = Arc::new(Mutex::new(VecDeque::new()));
     let listener = child
         .stderr
         .take()
         .map(|stderr| tokio::spawn(remember(stderr, said.clone())));
-    let mut observer = Observer {
+    let mut server = Server {
         process: Process(child),
         address,
     };
@@ -137,8 +179,8 @@ async fn start_observer(mut command: Command, folder: &Folder) -> Result<Observe
         }
     };
     let problem = tokio::select! {
-        () = answers => return Ok(observer),
-        status = observer.process.0.wait() => format!("ended with {}", status?),
+        () = answers => return Ok(server),
+        status = server.process.0.wait() => format!("ended with {}", status?),
         () = tokio::time::sleep(START) => format!("did not answer within {}", humantime::format_duration(START)),
     };
     if let Some(listener) = listener {
@@ -148,7 +190,7 @@ async fn start_observer(mut command: Command, folder: &Folder) -> Result<Observe
     let said = Vec::from(std::mem::take(
         &mut *said.lock().unwrap_or_else(PoisonError::into_inner),
     ));
-    bail!("{OBSERVER} {problem}; it said:\n{}", said.join("\n"))
+    bail!("{name} {problem}; it said:\n{}", said.join("\n"))
 }
 
 /// Keeps the last lines, and reads on so that the observer never waits for a full pipe.

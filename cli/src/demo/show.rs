@@ -9,22 +9,69 @@ use flow::api::flow::layer4::Protocol;
 use flow::api::flow::{Flow, FlowFilter, FlowType};
 use flow::api::observer::get_flows_response::ResponseTypes;
 use flow::api::observer::observer_client::ObserverClient;
-use flow::api::observer::{GetFlowsRequest, ServerStatusRequest};
+use flow::api::observer::{GetFlowsRequest, GetNodesRequest, ServerStatusRequest};
 use flow::api::parallax::StageLoss;
+use flow::api::relay::NodeState;
 use flow::text::{Options, Printer, Zone};
 use futures::StreamExt;
 
 use super::pods::NETWORKS;
 use super::summary::{Summary, is_drop, is_harmless};
 use crate::connect::{Server, refused};
+use crate::list::ListCommand;
 use crate::settings::Settings;
+use crate::status::StatusArgs;
 
+/// How long a relay may take to reach its nodes.
+const CONNECTED: Duration = Duration::from_secs(20);
 /// How many lines of packets that arrived, and how many of drops, are shown if it isn't on a terminal.
 const PASSED_LINES: u32 = 28;
 const DROP_LINES: u32 = 12;
 /// How many of these may be about the same thing, so that there is room for every kind of traffic.
 const PASSED_LINES_ALIKE: u32 = 1;
 const DROP_LINES_ALIKE: u32 = 1;
+
+fn settings(address: &str) -> Settings {
+    Settings {
+        server: Some(address.to_owned()),
+        ..Settings::default()
+    }
+}
+
+/// Shows the nodes of a relay, as `parallax list nodes` does, once it has reached all of them.
+///
+/// # Errors
+/// If the relay can't be asked.
+pub(super) async fn nodes(address: &str) -> Result<()> {
+    let server = Server::connect(&settings(address)).await?;
+    let mut client = ObserverClient::new(server.calls.clone());
+    let connected = async {
+        loop {
+            let nodes = server.answer(client.get_nodes(GetNodesRequest {})).await?.nodes;
+            if nodes.iter().all(|node| node.state() == NodeState::NodeConnected) {
+                return anyhow::Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    // A node that isn't there after that is shown so.
+    if let Ok(asked) = tokio::time::timeout(CONNECTED, connected).await {
+        asked?;
+    }
+    println!("$ parallax list nodes --server {address}");
+    ListCommand::nodes().run(settings(address)).await?;
+    println!();
+    Ok(())
+}
+
+/// Shows how a server is, as `parallax status` does.
+///
+/// # Errors
+/// If it can't be asked.
+pub(super) async fn status(address: &str) -> Result<()> {
+    println!("\n$ parallax status --server {address}");
+    StatusArgs::compact().run(settings(address)).await
+}
 
 /// Shows flows until `stop`, or until `limit` is over, then the summary. Without a limit every flow is shown, else
 /// the first ones.
@@ -33,11 +80,7 @@ const DROP_LINES_ALIKE: u32 = 1;
 /// If the observer can't be asked, or the output can't be written.
 pub(super) async fn flows(address: &str, limit: Option<Duration>, stop: impl Future<Output = ()>) -> Result<()> {
     let terminal = stdout().is_terminal();
-    let settings = Settings {
-        server: Some(address.to_owned()),
-        ..Settings::default()
-    };
-    let server = Server::connect(&settings).await?;
+    let server = Server::connect(&settings(address)).await?;
     let refuse = |status| refused(&server.target, &status);
     let mut client = ObserverClient::new(server.calls.clone());
     let mut stream = client.get_flows(request()).await.map_err(refuse)?.into_inner();
