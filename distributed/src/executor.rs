@@ -34,7 +34,7 @@ pub struct ExecutorOptions {
 /// How long an executor that is told to end may go on with what it computes.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Runs an executor until it is told to end, by SIGTERM or Ctrl-C, and for [`GRACE`] after that.
+/// Runs an executor until it is told to end, by SIGTERM or Ctrl-C, and for 3 s after that.
 ///
 /// What it computes may go on in other threads when this returns, and never ends if it is a join without rows: the
 /// caller has to end the process, not to wait for its threads.

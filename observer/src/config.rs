@@ -500,7 +500,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(
-            error.contains("there is no setting `memroy`; there are: listen, interface"),
+            error.contains("there is no setting `memroy`; there are: listen, tls-cert-file"),
             "{error}"
         );
         assert!(config(&["--config", "/nonexistent"]).is_err());

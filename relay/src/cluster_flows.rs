@@ -1,6 +1,6 @@
 //! The flows of all peers for one request, in one order of time.
 //!
-//! Each peer has a task that brings its messages ([`peer_flows`](crate::peer_flows)); they meet in a bounded queue, and from
+//! Each peer has a task that brings its messages (`peer_flows`); they meet in a bounded queue, and from
 //! there in the [`merge`](crate::merge). A client that doesn't read stops the queue, the queue stops the streams, and what
 //! leaves the nodes' logs meanwhile is counted there: nothing piles up here.
 
