@@ -18,6 +18,8 @@ use flow::api::flow::{LostEvent, LostEventSource};
 use flow::api::observer::GetFlowsRequest;
 use flow::api::relay::NodeStatusEvent;
 use rustc_hash::FxHashMap;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tonic::Status;
 
 use crate::cluster::Cluster;
@@ -43,6 +45,26 @@ pub enum Item {
     Lost(String, LostEvent),
     /// Nodes have come or gone.
     Status(NodeStatusEvent),
+}
+
+/// So much that is merged waits for its client.
+const BESIDE: usize = 4;
+
+/// Flows that are merged in another task.
+#[derive(Debug)]
+pub struct Beside {
+    items: mpsc::Receiver<Result<Option<Item>, Status>>,
+    _task: JoinSet<()>,
+}
+
+impl Beside {
+    /// As [`ClusterFlows::next`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn next(&mut self) -> Result<Option<Item>, Status> {
+        self.items.recv().await.unwrap_or(Ok(None))
+    }
 }
 
 /// The flows of all peers.
@@ -131,6 +153,24 @@ impl ClusterFlows {
                 () = alarm => {}
             }
         }
+    }
+
+    /// Goes on in a task of its own, so that merging and making a client's form of flows share two cores. It ends with
+    /// what is returned.
+    #[must_use]
+    pub fn beside(mut self) -> Beside {
+        let (sender, items) = mpsc::channel(BESIDE);
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            loop {
+                let item = self.next().await;
+                let last = !matches!(item, Ok(Some(_)));
+                if sender.send(item).await.is_err() || last {
+                    return;
+                }
+            }
+        });
+        Beside { items, _task: task }
     }
 
     /// How far each node is, for going on after this.

@@ -23,7 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::ended;
 use crate::clock::wall_ns;
 use crate::cluster::Cluster;
-use crate::cluster_flows::{ClusterFlows, Item};
+use crate::cluster_flows::{Beside, ClusterFlows, Item};
 use crate::merge::{Order, Released};
 use crate::peer_flows::{Ask, Event};
 use crate::peer_tasks::{News, PeerTasks};
@@ -149,7 +149,7 @@ impl SideBySide {
 
 /// The flows of all nodes in order.
 struct Merged {
-    flows: ClusterFlows,
+    flows: Beside,
     encoder: FeedEncoder,
     interleaver: Interleaver,
     /// Flows that are still asked for.
@@ -164,7 +164,9 @@ impl Merged {
             u64::MAX
         };
         Self {
-            flows: ClusterFlows::start(cluster, flows, columns, Order::OldestFirst, Vec::new()).await,
+            flows: ClusterFlows::start(cluster, flows, columns, Order::OldestFirst, Vec::new())
+                .await
+                .beside(),
             encoder: FeedEncoder::default(),
             interleaver: Interleaver::default(),
             left,

@@ -24,7 +24,7 @@ use tonic::Status;
 
 use crate::clock::wall_ns;
 use crate::cluster::Cluster;
-use crate::cluster_flows::{ClusterFlows, Item};
+use crate::cluster_flows::{Beside, ClusterFlows, Item};
 use crate::merge::{Order, Released};
 
 /// A piece of the answer ends with the row that brings it to this size.
@@ -126,7 +126,7 @@ struct Answer {
 
 enum Phase {
     Newest(ClusterFlows, u64, Vec<Released>),
-    Forward(ClusterFlows),
+    Forward(Beside),
     Done,
 }
 
@@ -150,9 +150,9 @@ impl Answer {
             }
             None => {
                 let flows = wanted.to_nodes();
-                Phase::Forward(
-                    ClusterFlows::start(Arc::clone(&cluster), flows, Vec::new(), Order::OldestFirst, Vec::new()).await,
-                )
+                let flows =
+                    ClusterFlows::start(Arc::clone(&cluster), flows, Vec::new(), Order::OldestFirst, Vec::new());
+                Phase::Forward(flows.await.beside())
             }
         };
         let limited = wanted.request.first && wanted.request.number > 0;
@@ -255,8 +255,8 @@ impl Answer {
             let resume = flows.positions();
             drop(flows);
             let cluster = Arc::clone(&self.cluster);
-            self.phase =
-                Phase::Forward(ClusterFlows::start(cluster, request, Vec::new(), Order::OldestFirst, resume).await);
+            let flows = ClusterFlows::start(cluster, request, Vec::new(), Order::OldestFirst, resume);
+            self.phase = Phase::Forward(flows.await.beside());
         }
     }
 
