@@ -16,38 +16,32 @@ mod query;
 mod shared_rows;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use flow::api::FILE_DESCRIPTOR_SET;
 use flow::api::peer::peer_server::PeerServer;
-use futures::TryStreamExt as _;
 use parking_lot::RwLock;
 use sql::engine::{Engine, Sources};
 use sql::error::SqlError;
 use sql::limits::Limits;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tonic::service::Routes;
-use tonic::transport::Server;
 
 use crate::capture::CaptureCounters;
 use crate::history::Progress;
 use crate::interface::Interfaces;
 use crate::live_flows::NodeFlows;
 use crate::log::FlowLog;
-use connection::Connection;
+use connection::Session;
 use feed::Feeds;
 use flight_sql::FlightSqlServer;
 use flows::LogAnswers;
 use observer::ObserverService;
 use peers::PeerService;
 use serving::get_flows::ObserverFront;
-use serving::listen::{Accepted, Listen, ListenError, Listener, Protection};
-
-/// How long clients may take to let go of their connections in the end. One that doesn't read, or never said anything,
-/// would not do so by itself.
-const GRACE: Duration = Duration::from_secs(1);
+use serving::listen::{Listen, ListenError, Protection};
+use serving::servers::{Servers, ended};
 
 /// Why serving ended before it should.
 #[derive(Debug, thiserror::Error)]
@@ -96,10 +90,7 @@ pub struct NodeState {
 
 /// A server that has its addresses and can start.
 #[derive(Debug)]
-pub struct ObserverServers {
-    listeners: Vec<Listener>,
-    protection: Protection,
-}
+pub struct ObserverServers(Servers);
 
 impl ObserverServers {
     /// Takes the addresses, so that whatever is wrong with them is known before anything else starts.
@@ -107,17 +98,13 @@ impl ObserverServers {
     /// # Errors
     /// The first address that can't be listened on.
     pub async fn bind(addresses: &[Listen], protection: Protection) -> Result<Self, ServeError> {
-        let mut listeners = Vec::with_capacity(addresses.len());
-        for address in addresses {
-            listeners.push(Listener::bind(address).await?);
-        }
-        Ok(Self { listeners, protection })
+        Ok(Self(Servers::bind(addresses, protection).await?))
     }
 
     /// Where it listens, as clients write it. A TCP port of 0 has become a real one.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
-        self.listeners.iter().map(Listener::address).collect()
+        self.0.addresses()
     }
 
     /// Serves until `shutdown` becomes true; streams end then, and a moment later the connections that are left.
@@ -152,56 +139,8 @@ impl ObserverServers {
             ))
             .add_service(FlightServiceServer::new(flight))
             .add_service(PeerServer::new(PeerService::new(node, address, shutdown.clone())));
-        let routes = routes.routes();
-
-        let mut servers = JoinSet::new();
-        for listener in self.listeners {
-            let mut shutdown = shutdown.clone();
-            let ended = async move { ended(&mut shutdown).await };
-            let router = Server::builder().add_routes(routes.clone());
-            let accepted = listener.accepted(&self.protection);
-            servers.spawn(async move {
-                match accepted {
-                    Accepted::Tcp(connections) => {
-                        let connections = connections.map_ok(Connection::new);
-                        router.serve_with_incoming_shutdown(connections, ended).await
-                    }
-                    Accepted::Unix(connections, guard) => {
-                        let connections = connections.map_ok(Connection::new);
-                        let result = router.serve_with_incoming_shutdown(connections, ended).await;
-                        drop(guard);
-                        result
-                    }
-                }
-            });
-        }
-        let mut shutdown = shutdown;
-        let out_of_patience = async {
-            ended(&mut shutdown).await;
-            tokio::time::sleep(GRACE).await;
-        };
-        tokio::pin!(out_of_patience);
-        loop {
-            tokio::select! {
-                served = servers.join_next() => match served {
-                    Some(Ok(result)) => result?,
-                    Some(Err(error)) => tracing::error!("a server failed: {error}"),
-                    None => return Ok(()),
-                },
-                () = &mut out_of_patience => {
-                    tracing::debug!("closing connections that clients did not let go");
-                    servers.shutdown().await;
-                    return Ok(());
-                }
-            }
-        }
+        Ok(self.0.run::<Session>(routes.routes(), shutdown).await?)
     }
-}
-
-/// Waits until the server ends. That the sender is gone is an end as well.
-pub(crate) async fn ended(shutdown: &mut watch::Receiver<bool>) {
-    let known = shutdown.wait_for(|ends| *ends).await.is_ok();
-    tracing::trace!(known, "serving ends");
 }
 
 /// A stream that has no more items and ends with the server, as clients that follow expect.

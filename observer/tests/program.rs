@@ -178,7 +178,7 @@ fn a_second_observer_is_told_of_the_first() {
     fails(
         &["--listen", &listen(folder.path()), "--replay", file.to_str().unwrap()],
         1,
-        &["another observer", &pid],
+        &["another process", &pid],
     );
 }
 

@@ -1,6 +1,6 @@
 //! How observers and relays are reached.
 //!
-//! A server listens on the addresses of [`listen`], encrypted by [`tls`], and answers `GetFlows` through [`get_flows`], which puts messages on the
+//! A server listens on the addresses of [`listen`], encrypted by [`tls`], by [`servers`], and answers `GetFlows` through [`get_flows`], which puts messages on the
 //! wire that are bytes already ([`frames`]). A client, be it a person's or a relay, gets a channel to one from
 //! [`connect`].
 //!
@@ -14,7 +14,9 @@
 #![forbid(unsafe_code)]
 
 pub mod connect;
+mod connection;
 pub mod frames;
 pub mod get_flows;
 pub mod listen;
+pub mod servers;
 pub mod tls;

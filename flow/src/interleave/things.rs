@@ -189,9 +189,14 @@ fn value_type(column: Column) -> DataType {
     }
 }
 
-/// Where values are in memory. Values of no bytes have no place of their own, so that the array itself counts.
+/// Where values are in memory: their buffer, since arrays around it are made anew for each batch that is received.
 fn address(values: &ArrayRef) -> usize {
-    Arc::as_ptr(values).cast::<u8>().addr()
+    let buffer = match (values.as_string_opt::<i32>(), values.as_primitive_opt::<UInt32Type>()) {
+        (Some(texts), _) => texts.offsets().inner().inner().as_ptr(),
+        (None, Some(numbers)) => numbers.values().inner().as_ptr(),
+        (None, None) => Arc::as_ptr(values).cast::<u8>(),
+    };
+    buffer.addr()
 }
 
 /// What a column says of the thing with that key.

@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::{Metrics, MetricsError};
-use crate::serve::ended;
+use serving::servers::ended;
 
 /// An address that metrics will be served at.
 #[derive(Debug)]

@@ -1,15 +1,10 @@
-//! A client's connection, and what the server knows of its client for as long as it lives.
+//! What the server knows of a client for as long as its connection lives.
 
-use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 use sql::coverage::Coverage;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::Request;
-use tonic::transport::server::Connected;
 
 /// What is remembered of the client at the other end of a connection.
 #[derive(Clone, Debug, Default)]
@@ -31,65 +26,5 @@ impl Session {
         if Coverage::is_of(sql) {
             *self.0.lock() = Some(coverage.clone());
         }
-    }
-}
-
-/// A connection with its session.
-#[derive(Debug)]
-pub(super) struct Connection<T> {
-    io: T,
-    session: Session,
-}
-
-impl<T> Connection<T> {
-    pub(super) fn new(io: T) -> Self {
-        Self {
-            io,
-            session: Session::default(),
-        }
-    }
-}
-
-impl<T> Connected for Connection<T> {
-    type ConnectInfo = Session;
-
-    fn connect_info(&self) -> Session {
-        self.session.clone()
-    }
-}
-
-impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(context, buffer)
-    }
-}
-
-impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(context, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
     }
 }

@@ -14,6 +14,7 @@ use arrow_flight::FlightData;
 use feed::FeedRequest;
 use flow::select::Columns;
 use futures::{Stream, StreamExt as _, stream};
+use serving::servers::ended;
 use tokio::sync::watch;
 use tonic::Status;
 
@@ -82,9 +83,7 @@ impl Feeds {
             }))
         };
         let mut shutdown = self.shutdown.clone();
-        Ok(Box::pin(
-            messages.take_until(async move { super::ended(&mut shutdown).await }),
-        ))
+        Ok(Box::pin(messages.take_until(async move { ended(&mut shutdown).await })))
     }
 }
 

@@ -17,6 +17,7 @@ use futures::{StreamExt as _, stream};
 use prost::Message as _;
 use serving::frames::Frames;
 use serving::get_flows::FlowAnswers;
+use serving::servers::ended;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval};
 use tonic::Status;
@@ -74,7 +75,7 @@ impl FlowAnswers for LogAnswers {
         });
         let mut shutdown = self.shutdown.clone();
         // Also in the middle of an answer: a client that never reaches the end is no reason to stay.
-        let ended = async move { super::ended(&mut shutdown).await };
+        let ended = async move { ended(&mut shutdown).await };
         Ok(chunks.take_until(ended).boxed())
     }
 }

@@ -20,13 +20,13 @@ use futures::{Stream, StreamExt as _, stream};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::ended;
 use crate::clock::wall_ns;
 use crate::cluster::Cluster;
 use crate::cluster_flows::{Beside, ClusterFlows, Item};
 use crate::merge::{Order, Released};
 use crate::peer_flows::{Ask, Event};
 use crate::peer_tasks::{News, PeerTasks};
+use serving::servers::ended;
 
 /// Answers requests for feeds.
 #[derive(Clone, Debug)]

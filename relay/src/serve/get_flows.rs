@@ -19,6 +19,7 @@ use prost::encoding::{WireType, encode_key, encode_varint};
 use rustc_hash::FxHashMap;
 use serving::frames::Frames;
 use serving::get_flows::FlowAnswers;
+use serving::servers::ended;
 use tokio::sync::watch;
 use tonic::Status;
 
@@ -101,9 +102,7 @@ impl FlowAnswers for ClusterAnswers {
             })
         });
         let mut shutdown = self.shutdown.clone();
-        Ok(answer
-            .take_until(async move { super::ended(&mut shutdown).await })
-            .boxed())
+        Ok(answer.take_until(async move { ended(&mut shutdown).await }).boxed())
     }
 }
 
@@ -125,7 +124,7 @@ struct Answer {
 }
 
 enum Phase {
-    Newest(ClusterFlows, u64, Vec<Released>),
+    Newest(Box<ClusterFlows>, u64, Vec<Released>),
     Forward(Beside),
     Done,
 }
@@ -146,7 +145,7 @@ impl Answer {
                     Order::NewestFirst,
                     Vec::new(),
                 );
-                Phase::Newest(flows.await, number, Vec::new())
+                Phase::Newest(Box::new(flows.await), number, Vec::new())
             }
             None => {
                 let flows = wanted.to_nodes();

@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 
-use super::ended;
 use crate::cluster::Cluster;
+use serving::servers::ended;
 
 pub(super) struct PeerService {
     cluster: Arc<Cluster>,
