@@ -11,8 +11,8 @@ use serving::connect::{Target, Tls, TlsOptions, channel, reason, told};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use tonic::Code;
 use tonic::transport::Channel;
+use tonic::{Code, Status};
 
 use crate::clock::wall_ns;
 use crate::peers::PeerAddress;
@@ -238,7 +238,8 @@ async fn ask(channel: &Channel, generation: u64, skews: &mut VecDeque<Skew>) -> 
         .await
         .map_err(|status| match status.code() {
             Code::Unimplemented => "it is no observer: it does not know observer.Observer/ServerStatus".to_owned(),
-            _ => status.message().to_owned(),
+            _ if speaks_otherwise(&status) => "what listens there is no observer: it does not speak gRPC".to_owned(),
+            _ => told(&status),
         })?;
     let answered_ns = wall_ns();
     let status = status.into_inner();
@@ -268,6 +269,14 @@ async fn ask(channel: &Channel, generation: u64, skews: &mut VecDeque<Skew>) -> 
         status,
         skew_ns,
     })
+}
+
+/// Whether the other side has answered with something else than HTTP/2 (`h2::Error`, which is not ours to name).
+fn speaks_otherwise(status: &Status) -> bool {
+    let why = told(status);
+    ["http2 error", "frame with invalid size", "connection error detected"]
+        .iter()
+        .any(|text| why.contains(text))
 }
 
 #[cfg(test)]

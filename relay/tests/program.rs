@@ -66,3 +66,55 @@ fn help_has_examples_and_the_version_a_number() {
         "{stdout}"
     );
 }
+
+/// Peers that can't be used are shown with what is wrong with them, and hold nobody up.
+#[tokio::test]
+async fn a_peer_that_is_no_observer_is_shown_as_such() {
+    use flow::api::observer::GetNodesRequest;
+    use flow::api::observer::observer_client::ObserverClient;
+    use serving::connect::{Target, channel};
+    use std::io::{Read as _, Write as _};
+    use std::time::{Duration, Instant};
+
+    let web = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = web.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for mut connection in web.incoming().take(64).flatten() {
+            let _ = connection.read(&mut [0; 64]);
+            let _ = connection.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("relay.sock");
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_parallax-relay"))
+        .args(["--peers", &format!("{address},unix:///nonsense.sock"), "--log", "error"])
+        .args(["--listen", &format!("unix://{}", socket.display())])
+        .spawn()
+        .unwrap();
+    let end = Instant::now() + Duration::from_secs(30);
+    let problems = loop {
+        let connected = channel(&Target::Unix(socket.clone()), None, |endpoint| endpoint).await;
+        let mut problems = Vec::new();
+        if let Ok(channel) = connected {
+            let nodes = ObserverClient::new(channel).get_nodes(GetNodesRequest {}).await;
+            let nodes = nodes.map_or_else(|_| Vec::new(), |answer| answer.into_inner().nodes);
+            problems.extend(nodes.into_iter().map(|node| node.detail.unwrap_or_default().problem));
+        }
+        let told = problems.iter().any(|problem| problem.contains("does not speak gRPC"))
+            && problems.iter().any(|problem| problem.contains("No such file"));
+        if told || Instant::now() > end {
+            break problems;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    let _ = child.kill();
+    let _ = child.wait();
+    assert!(
+        problems.iter().any(|problem| problem.contains("does not speak gRPC")),
+        "{problems:?}"
+    );
+    assert!(
+        problems.iter().any(|problem| problem.contains("No such file")),
+        "{problems:?}"
+    );
+}

@@ -241,7 +241,7 @@ impl Merged {
 
 fn only_feeds<T>() -> Result<T, Status> {
     Err(Status::unimplemented(
-        "this relay serves feeds of flows over Arrow Flight, and nothing else yet",
+        "a relay answers no SQL yet, and no other questions of Arrow Flight than feeds of flows; ask a node: `parallax list nodes -o wide` has their addresses",
     ))
 }
 
