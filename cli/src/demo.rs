@@ -17,7 +17,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use tokio::signal::unix::{SignalKind, signal};
+use serving::signal::told_to_end;
 
 use self::folder::Folder;
 use self::playground::Playground;
@@ -48,7 +48,7 @@ impl DemoArgs {
             return peer::run(role).await;
         }
         // From here on signals don't end the process; they end the demo, which then takes its things away.
-        let stop = stopped()?;
+        let stop = told_to_end()?;
         tokio::pin!(stop);
         if self.cluster {
             return cluster(stop).await;
@@ -120,18 +120,4 @@ impl Stage {
             playground,
         })
     }
-}
-
-/// Waits for Ctrl-C, or for the terminal or the system to end this process. Signals count from this call on.
-fn stopped() -> Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    })
 }

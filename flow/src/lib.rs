@@ -17,6 +17,7 @@
 pub mod api;
 pub mod batch;
 pub mod builder;
+pub mod clock;
 pub mod drop_reason;
 pub mod endpoint;
 pub mod filter;

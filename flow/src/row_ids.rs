@@ -33,10 +33,7 @@ impl RowIds {
     /// Those of the marked rows, `predicate` being made of `marked`.
     pub(crate) fn filter(batch: &FlowBatch, marked: &BooleanBuffer, predicate: &FilterPredicate) -> Option<Self> {
         if let Some(ids) = batch.ids() {
-            return Self::new(
-                predicate.filter_typed(&ids.log_ids)?,
-                predicate.filter_typed(&ids.sequences)?,
-            );
+            return Self::new(filter(predicate, &ids.log_ids)?, filter(predicate, &ids.sequences)?);
         }
         let first = batch.first_sequence();
         let sequences = UInt64Array::from_iter_values(marked.set_indices().map(|row| first + row as u64));
@@ -84,13 +81,7 @@ impl RowIds {
 }
 
 /// Filtering without losing the type.
-trait FilterTyped {
-    fn filter_typed(&self, array: &UInt64Array) -> Option<UInt64Array>;
-}
-
-impl FilterTyped for FilterPredicate {
-    fn filter_typed(&self, array: &UInt64Array) -> Option<UInt64Array> {
-        let filtered = self.filter(array).ok()?;
-        filtered.as_any().downcast_ref::<UInt64Array>().cloned()
-    }
+fn filter(predicate: &FilterPredicate, array: &UInt64Array) -> Option<UInt64Array> {
+    let filtered = predicate.filter(array).ok()?;
+    filtered.as_any().downcast_ref::<UInt64Array>().cloned()
 }

@@ -1,8 +1,10 @@
 //! Some rows of a batch, or some columns.
 
+use std::sync::Arc;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::UInt16Type;
-use arrow_array::{ArrayRef, BooleanArray};
+use arrow_array::{ArrayRef, BooleanArray, DictionaryArray};
 use arrow_buffer::BooleanBuffer;
 use arrow_select::filter::FilterBuilder;
 use rustc_hash::FxHashMap;
@@ -95,7 +97,8 @@ impl FlowBatch {
                             keys
                         }
                     };
-                    dictionary.with_values_and_keys(&keys)
+                    let keys = keys.as_primitive::<UInt16Type>().clone();
+                    Arc::new(DictionaryArray::new(keys, Arc::clone(dictionary.values())))
                 }
             };
             columns.push(Some(filtered));
@@ -111,17 +114,5 @@ impl FlowBatch {
         let columns = columns.filter_map(|column| Some((column, self.column(column)?.clone())));
         Self::from_columns(columns, self.log_id(), self.first_sequence(), self.ids().cloned())
             .expect("invariant: columns of a batch fit, and the time is among them")
-    }
-}
-
-/// Puts other keys to the values of a dictionary.
-trait WithKeys {
-    fn with_values_and_keys(&self, keys: &ArrayRef) -> ArrayRef;
-}
-
-impl WithKeys for arrow_array::DictionaryArray<UInt16Type> {
-    fn with_values_and_keys(&self, keys: &ArrayRef) -> ArrayRef {
-        let keys = keys.as_primitive::<UInt16Type>().clone();
-        std::sync::Arc::new(Self::new(keys, self.values().clone()))
     }
 }

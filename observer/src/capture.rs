@@ -12,12 +12,13 @@ use nix::ifaddrs::getifaddrs;
 use parking_lot::RwLock;
 use rustc_hash::FxHashSet;
 
-use crate::clock::{ClockOffset, measure_offset, monotonic_ns, wall_ns};
+use crate::clock::{ClockOffset, measure_offset, monotonic_ns};
 use crate::interface::Interfaces;
 use crate::log::{FlowLog, Loss, Source, Stage};
 use crate::pipeline::Pipeline;
 use crate::probes::MissedRuns;
 use crate::ring::{Record, Rings, StreamStates};
+use flow::clock::wall_ns;
 
 /// How long a packet may lie in a ring on a quiet network before it is read.
 const QUIET_INTERVAL: Duration = Duration::from_millis(10);

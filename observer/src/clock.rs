@@ -1,6 +1,6 @@
 //! From the kernel's monotonic clock, which events carry, to wall clock.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -50,13 +50,6 @@ impl ClockOffset {
 pub fn monotonic_ns() -> nix::Result<u64> {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC)?;
     Ok(u64::try_from(now.tv_sec() * 1_000_000_000 + now.tv_nsec()).unwrap_or_default())
-}
-
-/// The wall clock: nanoseconds since the Unix epoch.
-#[must_use]
-pub fn wall_ns() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Wall clock less monotonic clock, in nanoseconds, now.

@@ -17,7 +17,7 @@ use crate::capture_filter::CaptureFilter;
 use crate::probes::RingKind;
 use crate::silence::SilenceWait;
 use serving::listen::{Listen, ListenError, Protection};
-use serving::tls::{ServerTls, TlsFiles};
+use serving::tls::TlsFiles;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -330,19 +330,12 @@ impl Settings {
     /// What is wrong with the certificates' files, or the first address that would be plain without being asked for.
     pub fn protection(&self) -> Result<Protection, ListenError> {
         let files = self.tls_cert_file.clone().zip(self.tls_key_file.clone());
-        let tls = files.map(|(certificate, key)| {
-            ServerTls::new(TlsFiles {
-                certificate,
-                key,
-                client_authorities: self.tls_client_ca_files.clone(),
-            })
+        let files = files.map(|(certificate, key)| TlsFiles {
+            certificate,
+            key,
+            client_authorities: self.tls_client_ca_files.clone(),
         });
-        let protection = Protection {
-            tls: tls.transpose()?,
-            insecure: self.insecure,
-        };
-        self.listen.iter().try_for_each(|address| protection.check(address))?;
-        Ok(protection)
+        Protection::new(files, self.insecure, &self.listen)
     }
 
     /// How much SQL queries may take.

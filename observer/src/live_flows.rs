@@ -6,9 +6,9 @@ use futures::future::BoxFuture;
 use history::session::Session;
 use sql::live::{LiveFlows, LiveSnapshot};
 
-use crate::clock::wall_ns;
 use crate::history::{interval, lost_events};
 use crate::serve::NodeState;
+use flow::clock::wall_ns;
 
 /// The log of this node as a source of flows.
 #[derive(Debug)]

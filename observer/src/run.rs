@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use flow::endpoint::Node;
 use parking_lot::{Mutex, RwLock};
+use serving::signal::told_to_end;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -99,7 +100,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         None => None,
     };
     let (stop, shutdown) = watch::channel(false);
-    let signalled = signal().context("cannot wait for signals")?;
+    let signalled = told_to_end().context("cannot wait for signals")?;
     tokio::spawn(async move {
         signalled.await;
         // Nobody listens any more if serving has ended by itself.
@@ -226,20 +227,4 @@ fn serve_metrics(page: Option<Page>, node: &Arc<NodeState>, shutdown: &watch::Re
         });
     }
     Ok(server)
-}
-
-/// Comes to its end with the first signal that ends the program. Signals are caught from the call on, and not only when
-/// it is waited for: one that comes while the observer starts must not leave a socket's file behind.
-fn signal() -> std::io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    })
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -35,8 +34,6 @@ pub struct Cluster {
     changes: watch::Sender<u64>,
     /// Flows that came too late, by node.
     late: Mutex<BTreeMap<String, u64>>,
-    /// Flows given to clients.
-    pub(crate) delivered: AtomicU64,
     /// When it started.
     pub started: Instant,
 }
@@ -51,7 +48,6 @@ impl Cluster {
             peers: RwLock::default(),
             changes: watch::Sender::new(0),
             late: Mutex::default(),
-            delivered: AtomicU64::new(0),
             started: Instant::now(),
         })
     }
@@ -122,11 +118,5 @@ impl Cluster {
     #[must_use]
     pub fn late(&self, node: &str) -> u64 {
         self.late.lock().get(node).copied().unwrap_or_default()
-    }
-
-    /// Flows given to clients so far.
-    #[must_use]
-    pub fn delivered(&self) -> u64 {
-        self.delivered.load(Ordering::Relaxed)
     }
 }

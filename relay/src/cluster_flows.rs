@@ -9,7 +9,6 @@ mod status;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use feed::{FeedMessage, Position};
@@ -26,7 +25,7 @@ use crate::cluster::Cluster;
 use crate::merge::{Merge, Order, Promise, Released};
 use crate::peer_flows::{Ask, Event, Heard, PeerId};
 use crate::peer_tasks::{News, PeerTasks};
-use sources::{Source, Sources};
+use sources::Sources;
 use status::StatusNews;
 
 /// So much else to tell may wait.
@@ -231,7 +230,7 @@ impl ClusterFlows {
             _room,
         } = heard;
         let (source, before) = self.sources.heard(peer, &told, &mut self.merge, at);
-        let Source { node, name, .. } = source.clone();
+        let (node, name) = (source.node, source.name.clone());
         if let Some(before) = before {
             self.lost_with_a_run(&name, &before);
         }
@@ -281,10 +280,8 @@ impl ClusterFlows {
         self.items.push_back(Item::Lost(name.to_owned(), event));
     }
 
+    /// Counts what came too late.
     fn count(&self, released: &Released) {
-        self.cluster
-            .delivered
-            .fetch_add(released.rows.len() as u64, Ordering::Relaxed);
         if !self.follows {
             return;
         }

@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 use clap::Parser;
 use serving::connect::TlsOptions;
 use serving::listen::{Listen, ListenError, Protection};
-use serving::tls::{ServerTls, TlsFiles};
+use serving::tls::TlsFiles;
 
 use crate::VERSION;
 use crate::peers::PeerSource;
@@ -158,19 +158,12 @@ impl Config {
     /// What is wrong with the certificates' files, or the first address that would be plain without being asked for.
     pub fn protection(&self) -> Result<Protection, ListenError> {
         let files = self.tls_cert_file.clone().zip(self.tls_key_file.clone());
-        let tls = files.map(|(certificate, key)| {
-            ServerTls::new(TlsFiles {
-                certificate,
-                key,
-                client_authorities: self.tls_client_ca_files.clone(),
-            })
+        let files = files.map(|(certificate, key)| TlsFiles {
+            certificate,
+            key,
+            client_authorities: self.tls_client_ca_files.clone(),
         });
-        let protection = Protection {
-            tls: tls.transpose()?,
-            insecure: self.insecure,
-        };
-        self.listen.iter().try_for_each(|address| protection.check(address))?;
-        Ok(protection)
+        Protection::new(files, self.insecure, &self.listen)
     }
 
     /// How to encrypt connections to peers that have tls:// before their address.

@@ -14,8 +14,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use crate::clock::wall_ns;
 use crate::peers::PeerAddress;
+use flow::clock::wall_ns;
 
 /// How long connecting, and a question, may take.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -15,7 +15,6 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod clock;
 pub mod cluster;
 pub mod cluster_flows;
 pub mod config;

@@ -7,10 +7,10 @@ use flow::api::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::clock::wall_ns;
 use crate::cluster::Cluster;
 use crate::peer_flows::{self, Ask, Event, PeerId, Queue};
 use crate::peers::PeerAddress;
+use flow::clock::wall_ns;
 
 /// What happened.
 #[derive(Debug)]

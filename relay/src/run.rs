@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use serving::signal::told_to_end;
 use tokio::sync::watch;
 
 use crate::cluster::{Cluster, MergeOptions};
@@ -22,7 +23,7 @@ pub async fn run(config: Config) -> Result<()> {
         budget_bytes: usize::try_from(budget).context("--sort-memory is more than this machine can address")?,
     };
     let (stop, shutdown) = watch::channel(false);
-    let signalled = signal().context("cannot wait for signals")?;
+    let signalled = told_to_end().context("cannot wait for signals")?;
     tokio::spawn(async move {
         signalled.await;
         // Nobody listens any more if serving has ended by itself.
@@ -42,19 +43,4 @@ pub async fn run(config: Config) -> Result<()> {
     followed.abort();
     tracing::info!("ended");
     Ok(served?)
-}
-
-/// Comes to its end with the first signal that ends the program.
-fn signal() -> std::io::Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    })
 }

@@ -19,4 +19,5 @@ pub mod frames;
 pub mod get_flows;
 pub mod listen;
 pub mod servers;
+pub mod signal;
 pub mod tls;

@@ -21,7 +21,7 @@ use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tonic::transport::server::{Connected, TcpIncoming};
 
-use crate::tls::{ServerTls, ServerTlsError};
+use crate::tls::{ServerTls, ServerTlsError, TlsFiles};
 
 /// A client that vanished without a word is noticed after this time and a few tries.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -136,6 +136,19 @@ pub struct Protection {
 }
 
 impl Protection {
+    /// How those addresses are to be served: within TLS where there are files for it.
+    ///
+    /// # Errors
+    /// What is wrong with the files, or the first address that would be plain without being asked for.
+    pub fn new(files: Option<TlsFiles>, insecure: bool, addresses: &[Listen]) -> Result<Self, ListenError> {
+        let protection = Self {
+            tls: files.map(ServerTls::new).transpose()?,
+            insecure,
+        };
+        addresses.iter().try_for_each(|address| protection.check(address))?;
+        Ok(protection)
+    }
+
     /// Whether that address may be served so.
     ///
     /// # Errors

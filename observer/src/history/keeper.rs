@@ -6,7 +6,7 @@ use std::time::Duration;
 use history::upkeep::{Upkeep, Written};
 
 use super::progress::{Progress, Task};
-use crate::clock::wall_ns;
+use flow::clock::wall_ns;
 
 /// How often files are merged and deleted.
 const OFTEN: Duration = Duration::from_secs(10);

@@ -6,8 +6,8 @@ use std::time::Duration;
 use history::state::{State, StateFile};
 
 use super::progress::Progress;
-use crate::clock::wall_ns;
 use crate::log::{FlowLog, Stage};
+use flow::clock::wall_ns;
 
 /// How often: what a run that is killed can't account for is younger than this.
 const OFTEN: Duration = Duration::from_millis(200);

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use super::Run;
 use super::notes::{Notes, lost_events};
 use super::progress::{Accounted, Persisted, Progress, Task};
-use crate::clock::wall_ns;
 use crate::log::{FlowLog, Loss, Place, Stage};
+use flow::clock::wall_ns;
 
 /// How often rows are written.
 const FLUSH: Duration = Duration::from_secs(1);

@@ -5,8 +5,8 @@ use flow::api::Timestamp;
 use flow::api::parallax::{CaptureStatus, SourceStatus, StageLoss};
 
 use super::NodeState;
-use crate::clock::wall_ns;
 use crate::log::Source;
+use flow::clock::wall_ns;
 
 impl NodeState {
     /// What is counted on the way from the kernel into the log and the history.

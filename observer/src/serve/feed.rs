@@ -7,13 +7,12 @@
 mod newest_first;
 mod oldest_first;
 
-use std::pin::Pin;
 use std::sync::Arc;
 
-use arrow_flight::FlightData;
 use feed::FeedRequest;
+use feed::serve::{Messages, one_by_one};
 use flow::select::Columns;
-use futures::{Stream, StreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use serving::servers::ended;
 use tokio::sync::watch;
 use tonic::Status;
@@ -26,8 +25,6 @@ use oldest_first::OldestFirst;
 /// How far rows may be from the order of time in the log: rings are read every 10 ms, and requests without an answer are
 /// looked for every 25 ms.
 const DISORDER_NS: i64 = 40_000_000;
-
-type Messages = Pin<Box<dyn Stream<Item = Result<FlightData, Status>> + Send>>;
 
 /// Answers requests for feeds.
 #[derive(Clone, Debug)]
@@ -64,38 +61,19 @@ impl Feeds {
             .map_err(|name| Status::invalid_argument(format!("flows have no column `{name}`")))?;
         let wanted = Wanted { query, columns };
         let node = Arc::clone(&self.node);
-        let messages: Messages = if request.newest_first {
-            Box::pin(stream::once(NewestFirst::start(wanted, node)).flat_map(|answer| {
-                stream::unfold(answer, async |mut answer| {
-                    let messages = answer.next().await?;
-                    Some((messages, answer))
-                })
-                .flat_map(each)
-            }))
+        let messages = if request.newest_first {
+            one_by_one(
+                stream::once(NewestFirst::start(wanted, node))
+                    .flat_map(|answer| stream::unfold(answer, async |mut answer| Some((answer.next().await?, answer)))),
+            )
         } else {
             let start = OldestFirst::start(wanted, node, request.resume.clone(), request.pace_ms);
-            Box::pin(stream::once(start).flat_map(|answer| {
-                stream::unfold(answer, async |mut answer| {
-                    let messages = answer.next().await?;
-                    Some((messages, answer))
-                })
-                .flat_map(each)
-            }))
+            one_by_one(
+                stream::once(start)
+                    .flat_map(|answer| stream::unfold(answer, async |mut answer| Some((answer.next().await?, answer)))),
+            )
         };
         let mut shutdown = self.shutdown.clone();
         Ok(Box::pin(messages.take_until(async move { ended(&mut shutdown).await })))
     }
-}
-
-/// The messages of a batch one by one.
-fn each(messages: Result<Vec<FlightData>, Status>) -> impl Stream<Item = Result<FlightData, Status>> + Send {
-    let messages: Vec<_> = match messages {
-        Ok(messages) => messages.into_iter().map(Ok).collect(),
-        Err(status) => vec![Err(status)],
-    };
-    stream::iter(messages)
-}
-
-fn failed(error: &feed::FeedError) -> Status {
-    Status::internal(format!("cannot send flows: {error}"))
 }

@@ -10,6 +10,7 @@ use flow::api::flow::{LostEvent, LostEventSource};
 use flow::api::observer::get_flows_response::ResponseTypes;
 use flow::api::observer::{GetFlowsRequest, GetFlowsResponse};
 use flow::batch::FlowBatch;
+use flow::clock::wall_ns;
 use flow::mask::FlowMask;
 use flow::wire::RowEncoder;
 use futures::stream::BoxStream;
@@ -309,11 +310,9 @@ pub(super) fn lost_event(loss: &Loss) -> LostEvent {
     }
 }
 
-fn until(until_ns: i64) -> Instant {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    let left = u64::try_from(i128::from(until_ns) - i128::try_from(now.as_nanos()).unwrap_or(i128::MAX)).unwrap_or(0);
+/// The moment at which our clock will show that time; now, if it did already.
+pub(super) fn until(until_ns: i64) -> Instant {
+    let left = u64::try_from(until_ns.saturating_sub(wall_ns())).unwrap_or(0);
     Instant::now() + Duration::from_nanos(left)
 }
 

@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status};
 
 use super::namespaces;
 use super::{NodeState, open_until};
-use crate::clock::wall_ns;
+use flow::clock::wall_ns;
 
 /// The window of `flows_rate`.
 const RATE_SECONDS: i64 = 60;

@@ -8,10 +8,12 @@ use feed::{FeedMessage, FeedRequest, Position, request};
 use flow::api::flow::FlowFilter;
 use flow::api::observer::GetFlowsRequest;
 use flow::batch::FlowBatch;
+use flow::builder::FlowBatchBuilder;
+use flow::record::FlowRecord;
 use flow::schema::Column;
 use tonic::{Code, Status, Streaming};
 
-use crate::node::TestNode;
+use crate::node::{START_NS, TestNode};
 use crate::{at, dropped};
 
 const LARGE: usize = 64 << 20;
@@ -242,4 +244,32 @@ async fn what_cannot_be_answered_is_refused() {
         assert_eq!(error.code(), Code::InvalidArgument);
         assert!(error.message().contains(why), "{error}");
     }
+}
+
+#[tokio::test]
+async fn nothing_that_comes_is_older_than_what_was_promised() {
+    let node = TestNode::start(LARGE).await;
+    let mut builder = FlowBatchBuilder::new(1, 0);
+    // A batch that takes several messages, a millisecond from row to row.
+    for row in 0..10_000 {
+        builder.append(&FlowRecord {
+            time_ns: START_NS + row * 1_000_000,
+            ..FlowRecord::default()
+        });
+    }
+    node.log.publish(builder.seal().unwrap());
+    let mut reader = Reader::open(&node, wanted(GetFlowsRequest::default())).await.unwrap();
+    let (mut promised, mut messages) = (i64::MIN, 0);
+    while let Some((told, rows)) = reader.next().await.unwrap() {
+        if let Some(rows) = rows {
+            assert!(
+                rows.time_range().0 >= promised,
+                "{} after {promised}",
+                rows.time_range().0
+            );
+            messages += 1;
+        }
+        promised = told.watermark_ns;
+    }
+    assert_eq!(messages, 3);
 }

@@ -1,7 +1,7 @@
 //! The client that is measured: it follows, decodes every flow, and looks at its age.
 
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use arrow_array::types::TimestampNanosecondType;
@@ -12,6 +12,7 @@ use flow::api::observer::get_flows_response::ResponseTypes;
 use flow::api::observer::observer_client::ObserverClient;
 use flow::api::observer::{GetFlowsRequest, GetNodesRequest};
 use flow::api::relay::NodeState;
+use flow::clock::wall_ns;
 use flow::schema::Column;
 use serving::connect::{Target, channel};
 use tonic::transport::Channel;
@@ -57,11 +58,6 @@ impl Outcome {
         self.ages[age.min(last)] += 1;
         self.flows += 1;
     }
-}
-
-fn now_ns() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }
 
 async fn connect(socket: &Path, nodes: usize) -> Result<Channel> {
@@ -162,7 +158,7 @@ pub async fn measure(
                     .as_ref()
                     .and_then(|batch| batch.numbers::<TimestampNanosecondType>(Column::Time))
                 {
-                    let now = now_ns();
+                    let now = wall_ns();
                     times.values().iter().for_each(|time| outcome.note(*time, now));
                 }
             }
@@ -175,7 +171,7 @@ pub async fn measure(
                     Some(ResponseTypes::Flow(flow)) => {
                         outcome.late += u64::from(flow.detail.as_ref().is_some_and(|detail| detail.late));
                         let time = flow.time.as_ref().map_or(0, flow::api::Timestamp::to_nanos);
-                        outcome.note(time, now_ns());
+                        outcome.note(time, wall_ns());
                     }
                     Some(ResponseTypes::LostEvents(lost)) => outcome.lost += lost.num_events_lost,
                     Some(ResponseTypes::NodeStatus(_)) | None => {}

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::Result;
 use arrow_array::TimestampNanosecondArray;
@@ -14,6 +14,7 @@ use arrow_flight::{
 };
 use feed::FeedMessage;
 use feed::encode::FeedEncoder;
+use feed::serve::one_by_one;
 use flow::api::observer::observer_server::{Observer, ObserverServer};
 use flow::api::observer::{
     GetAgentEventsRequest, GetAgentEventsResponse, GetDebugEventsRequest, GetDebugEventsResponse, GetFlowsRequest,
@@ -24,10 +25,11 @@ use flow::api::parallax::CaptureStatus;
 use flow::api::relay::NodeState;
 use flow::batch::FlowBatch;
 use flow::builder::FlowBatchBuilder;
+use flow::clock::wall_ns;
 use flow::endpoint::{self, Endpoint, Interface};
 use flow::record::{FlowRecord, Ip, Transport};
 use flow::schema::Column;
-use futures::{Stream, StreamExt as _, stream};
+use futures::{Stream, stream};
 use serving::listen::{Accepted, Listen, Listener, Protection};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -152,11 +154,6 @@ struct Simulated {
     pattern: Arc<FlowBatch>,
 }
 
-fn now_ns() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
-}
-
 /// A feed of one node.
 struct Feed {
     node: Simulated,
@@ -171,7 +168,7 @@ impl Feed {
     async fn next(&mut self) -> Result<Vec<FlightData>, Status> {
         sleep_until(self.next).await;
         let due = (self.started.elapsed().as_secs_f64() * self.node.rate) as u64;
-        let now_ns = now_ns();
+        let now_ns = wall_ns();
         // A message when there are some flows, as an observer that is asked for them at a pace.
         let wait = Duration::from_secs_f64(32.0 / self.node.rate.max(0.1)).clamp(PACE, HEARTBEAT);
         self.next = Instant::now() + wait;
@@ -235,18 +232,13 @@ impl FlightService for Simulated {
             started: Instant::now(),
             next: Instant::now(),
             sent: 0,
-            newest_ns: now_ns(),
+            newest_ns: wall_ns(),
         };
         let messages = stream::unfold(feed, async |mut feed| {
             let messages = feed.next().await;
             Some((messages, feed))
         });
-        Ok(Response::new(Box::pin(messages.flat_map(|messages| {
-            stream::iter(match messages {
-                Ok(messages) => messages.into_iter().map(Ok).collect(),
-                Err(status) => vec![Err(status)],
-            })
-        }))))
+        Ok(Response::new(one_by_one(messages)))
     }
 
     async fn handshake(
@@ -323,7 +315,7 @@ impl Observer for Simulated {
             version: "simulated".to_owned(),
             capture: Some(CaptureStatus {
                 mode: "simulated".to_owned(),
-                clock_ns: now_ns(),
+                clock_ns: wall_ns(),
                 ..CaptureStatus::default()
             }),
             ..ServerStatusResponse::default()

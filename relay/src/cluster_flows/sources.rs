@@ -11,7 +11,7 @@ use crate::peer_flows::PeerId;
 use crate::peers::PeerAddress;
 
 /// A node of a request.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Source {
     pub(super) peer: PeerId,
     pub(super) node: NodeId,

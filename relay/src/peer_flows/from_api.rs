@@ -18,8 +18,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use tonic::Code;
 
 use super::{Event, Feed, Gone, Heard, MESSAGE_BYTES, Outcome, lost};
-use crate::clock::wall_ns;
 use crate::connection::Connected;
+use flow::clock::wall_ns;
 
 /// How often rows go on, and a quiet peer is heard of.
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -36,7 +36,7 @@ impl Feed {
         };
         let mut answer = Answer {
             name,
-            log_id: rand_id(),
+            log_id: stream_id(),
             reader: FlowReader::default(),
             builder: None,
             next_sequence: 0,
@@ -91,9 +91,9 @@ impl Feed {
     }
 }
 
-/// Rows of this stream have numbers that mean nothing elsewhere: their flows have ids of their own.
-fn rand_id() -> u64 {
-    u64::from_ne_bytes(wall_ns().to_ne_bytes())
+/// Tells the rows of this stream from those of the next one. They mean nothing elsewhere: their flows have ids of their own.
+fn stream_id() -> u64 {
+    wall_ns().unsigned_abs()
 }
 
 struct Answer {

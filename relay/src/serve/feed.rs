@@ -10,7 +10,8 @@ use arrow_flight::{
     PollInfo, PutResult, SchemaResult, Ticket,
 };
 use feed::encode::FeedEncoder;
-use feed::{FeedError, FeedMessage, FeedRequest};
+use feed::serve::{failed, one_by_one};
+use feed::{FeedMessage, FeedRequest};
 use flow::api::observer::GetFlowsRequest;
 use flow::batch::FlowBatch;
 use flow::filter::Filters;
@@ -20,12 +21,12 @@ use futures::{Stream, StreamExt as _, stream};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::clock::wall_ns;
 use crate::cluster::Cluster;
 use crate::cluster_flows::{Beside, ClusterFlows, Item};
 use crate::merge::{Order, Released};
 use crate::peer_flows::{Ask, Event};
 use crate::peer_tasks::{News, PeerTasks};
+use flow::clock::wall_ns;
 use serving::servers::ended;
 
 /// Answers requests for feeds.
@@ -49,13 +50,13 @@ impl RelayFeeds {
         Columns::by_name(&request.columns)
             .map_err(|name| Status::invalid_argument(format!("flows have no column `{name}`")))?;
         let cluster = Arc::clone(&self.cluster);
-        let messages: Messages<FlightData> = match request.merged {
+        let messages = match request.merged {
             true if request.newest_first || (flows.number > 0 && !flows.first) => {
                 return Err(Status::invalid_argument(
                     "merged goes with the oldest first: leave newest_first and number away, or ask without merged",
                 ));
             }
-            true => Box::pin(
+            true => one_by_one(
                 stream::once(Merged::start(cluster, flows, request.columns)).flat_map(|merged| {
                     stream::unfold(Some(merged), async |merged| {
                         let mut merged = merged?;
@@ -65,34 +66,16 @@ impl RelayFeeds {
                             Err(status) => Some((Err(status), None)),
                         }
                     })
-                    .flat_map(each)
                 }),
             ),
-            false => Box::pin(
-                stream::once(SideBySide::start(cluster, flows, request)).flat_map(|feed| {
-                    stream::unfold(feed, async |mut feed| {
-                        let messages = feed.next().await?;
-                        Some((messages, feed))
-                    })
-                    .flat_map(each)
-                }),
+            false => one_by_one(
+                stream::once(SideBySide::start(cluster, flows, request))
+                    .flat_map(|feed| stream::unfold(feed, async |mut feed| Some((feed.next().await?, feed)))),
             ),
         };
         let mut shutdown = self.shutdown.clone();
         Ok(Box::pin(messages.take_until(async move { ended(&mut shutdown).await })))
     }
-}
-
-fn each(messages: Result<Vec<FlightData>, Status>) -> impl Stream<Item = Result<FlightData, Status>> + Send {
-    let messages: Vec<_> = match messages {
-        Ok(messages) => messages.into_iter().map(Ok).collect(),
-        Err(status) => vec![Err(status)],
-    };
-    stream::iter(messages)
-}
-
-fn failed(error: &FeedError) -> Status {
-    Status::internal(format!("cannot send flows: {error}"))
 }
 
 /// The messages of all nodes as they come.

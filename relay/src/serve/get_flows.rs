@@ -23,10 +23,10 @@ use serving::servers::ended;
 use tokio::sync::watch;
 use tonic::Status;
 
-use crate::clock::wall_ns;
 use crate::cluster::Cluster;
 use crate::cluster_flows::{Beside, ClusterFlows, Item};
 use crate::merge::{Order, Released};
+use flow::clock::wall_ns;
 
 /// A piece of the answer ends with the row that brings it to this size.
 const CHUNK_BYTES: usize = 64 << 10;

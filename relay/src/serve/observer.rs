@@ -21,9 +21,9 @@ use tonic::{Request, Response, Status};
 
 use super::nodes;
 use crate::VERSION;
-use crate::clock::wall_ns;
 use crate::cluster::Cluster;
 use crate::connection::{Connected, PeerState};
+use flow::clock::wall_ns;
 
 /// How long a node may take for its part of an answer.
 const PATIENCE: Duration = Duration::from_secs(3);

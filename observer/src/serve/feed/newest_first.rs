@@ -7,14 +7,15 @@ use arrow_buffer::BooleanBuffer;
 use arrow_flight::FlightData;
 use feed::FeedMessage;
 use feed::encode::FeedEncoder;
+use feed::serve::failed;
 use flow::batch::FlowBatch;
 use tonic::Status;
 
 use super::super::NodeState;
 use super::super::flows::lost_event;
-use super::{Wanted, failed};
-use crate::clock::wall_ns;
+use super::Wanted;
 use crate::log::Loss;
+use flow::clock::wall_ns;
 
 /// Rows of the log that are still to be looked at.
 #[derive(Debug)]

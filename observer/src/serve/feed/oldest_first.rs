@@ -6,6 +6,7 @@ use std::time::Duration;
 use arrow_buffer::BooleanBuffer;
 use arrow_flight::FlightData;
 use feed::encode::FeedEncoder;
+use feed::serve::failed;
 use feed::{FeedMessage, Position};
 use flow::batch::FlowBatch;
 use tokio::sync::watch;
@@ -13,10 +14,10 @@ use tokio::time::{Instant, sleep_until};
 use tonic::Status;
 
 use super::super::NodeState;
-use super::super::flows::lost_event;
-use super::{DISORDER_NS, Wanted, failed};
-use crate::clock::wall_ns;
+use super::super::flows::{lost_event, until};
+use super::{DISORDER_NS, Wanted};
 use crate::log::{FlowLog, Follower, Loss, Stage};
+use flow::clock::wall_ns;
 
 /// So many rows go out at once, whatever the pace.
 const FULL_ROWS: u64 = 4096;
@@ -72,15 +73,11 @@ impl OldestFirst {
             }
         };
         let now = Instant::now();
-        let deadline = query.until_ns().filter(|_| query.follows()).map(|until| {
-            let left = u64::try_from(until.saturating_sub(wall_ns())).unwrap_or(0);
-            now + Duration::from_nanos(left)
-        });
         Self {
             news: log.news(),
             follower: query.follows().then(|| log.follow()),
             last: if query.follows() { u64::MAX } else { end },
-            deadline,
+            deadline: query.until_ns().filter(|_| query.follows()).map(until),
             pace: Duration::from_millis(pace_ms.into()).min(SLOWEST_PACE),
             next_at: now,
             heartbeat_at: now,
@@ -185,7 +182,8 @@ impl OldestFirst {
         }
         let skip = usize::try_from(self.cursor - batch.first_sequence()).ok()?;
         let part = batch.from_row(skip)?.first_rows(LARGEST_ROWS);
-        self.newest_ns = self.newest_ns.max(part.time_range().1);
+        // Not the time range, which is that of the whole batch: its other rows are still to come.
+        self.newest_ns = self.newest_ns.max(part.time_ns(part.rows() - 1));
         let asked_for = usize::try_from(self.last - self.cursor).unwrap_or(usize::MAX);
         self.cursor = part.end_sequence().min(self.last);
         let query = &self.wanted.query;

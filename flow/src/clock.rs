@@ -1,9 +1,10 @@
-//! Our clock.
+//! The clock that flows are stamped by.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Nanoseconds since the Unix epoch.
-pub(crate) fn wall_ns() -> i64 {
+/// The wall clock: nanoseconds since the Unix epoch.
+#[must_use]
+pub fn wall_ns() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }
