@@ -32,6 +32,7 @@ use statements::Statement;
   parallax sql                                  a shell: \\d lists tables, \\? explains the rest
   parallax sql --from /var/lib/parallax \"SELECT * FROM connections WHERE state = 'refused'\"
   parallax sql --from s3://flows/cluster-a --engine ballista=10.0.0.5:50050 -f questions.sql
+  parallax sql --server relay:4245 --partial \"SELECT node, count(*) FROM flows GROUP BY node\"
   parallax sql -o csv -f questions.sql > answers.csv
   parallax sql --examples                       a dozen useful questions")]
 pub(crate) struct SqlArgs {
@@ -42,13 +43,8 @@ pub(crate) struct SqlArgs {
     #[arg(short, long, value_name = "FILE", conflicts_with = "query", value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
 
-    /// Ask these files, without any server: a folder, or a URL such as s3://bucket/path
-    #[arg(long, value_name = "PLACE", value_hint = ValueHint::DirPath)]
-    from: Option<String>,
-
-    /// Who reads these files: embedded, or ballista=HOST:PORT for the executors of that scheduler
-    #[arg(long, value_name = "ENGINE", default_value = "embedded", requires = "from")]
-    engine: EngineChoice,
+    #[command(flatten)]
+    whom: Whom,
 
     /// Form of answers [default: table]
     #[arg(short, long, value_name = "FORM")]
@@ -57,6 +53,22 @@ pub(crate) struct SqlArgs {
     /// Print useful questions, and end
     #[arg(long)]
     examples: bool,
+}
+
+/// Who answers.
+#[derive(Args)]
+struct Whom {
+    /// Ask these files, without any server: a folder, or a URL such as s3://bucket/path
+    #[arg(long, value_name = "PLACE", value_hint = ValueHint::DirPath)]
+    from: Option<String>,
+
+    /// Who reads these files: embedded, or ballista=HOST:PORT for the executors of that scheduler
+    #[arg(long, value_name = "ENGINE", default_value = "embedded", requires = "from")]
+    engine: EngineChoice,
+
+    /// Leave out what nodes of a relay that fail would have answered, and name them; else the query fails
+    #[arg(long, conflicts_with = "from")]
+    partial: bool,
 }
 
 impl SqlArgs {
@@ -81,11 +93,7 @@ impl SqlArgs {
         };
         let output = Output::new(self.output.unwrap_or(Format::Table));
         let Some(text) = text else {
-            return shell::run(
-                Source::open(self.from.as_deref(), &self.engine, &settings).await?,
-                output,
-            )
-            .await;
+            return shell::run(Source::open(&self.whom, &settings).await?, output).await;
         };
         let statements = statements::split(&text);
         if statements.is_empty() {
@@ -95,7 +103,7 @@ impl SqlArgs {
             return Err(UsageError("a Parquet or Arrow file takes the answer to one query".to_owned()).into());
         }
         output.check()?;
-        let mut source = Source::open(self.from.as_deref(), &self.engine, &settings).await?;
+        let mut source = Source::open(&self.whom, &settings).await?;
         for statement in statements {
             answer(&mut source, &output, &statement).await?;
         }

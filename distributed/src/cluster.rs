@@ -26,8 +26,7 @@ use history::layout::Kind;
 use history::lost::lost_schema;
 use history::store::Store;
 use sql::coverage::{Coverage, METADATA_KEY};
-use sql::engine::{Engine, Sources};
-use sql::interrupt::Cancelled;
+use sql::engine::{Asked, Engine, Sources};
 use sql::limits::Limits;
 
 use crate::error::ClusterError;
@@ -109,6 +108,7 @@ impl Cluster {
         let sources = Sources {
             live: None,
             history: Some(store.clone()),
+            cluster: None,
         };
         Ok(Self {
             scheduler: scheduler.to_owned(),
@@ -122,7 +122,7 @@ impl Cluster {
     /// # Errors
     /// What is wrong with the query, or with the cluster.
     pub async fn query(&self, sql: &str, previous: Option<&Coverage>) -> Result<Answer, ClusterError> {
-        let described = self.engine.describe(sql, &[], previous).await?;
+        let described = self.engine.describe(sql, &[], previous.cloned()).await?;
         let failed = |error| ClusterError::of_engine(&error, &self.scheduler);
         let session = self.session().await.map_err(failed)?;
         let mentioned = mentioned(&session, sql).map_err(failed)?;
@@ -171,10 +171,11 @@ impl Cluster {
 
     /// What no file is read for, executors are not asked.
     async fn answer_here(&self, sql: &str, previous: Option<&Coverage>) -> Result<Answer, ClusterError> {
-        let answer = self
-            .engine
-            .query_after(sql, Vec::new(), previous, Cancelled::default())
-            .await?;
+        let asked = Asked {
+            previous: previous.cloned(),
+            ..Asked::default()
+        };
+        let answer = self.engine.query_as(sql, Vec::new(), asked).await?;
         Ok(Answer {
             schema: answer.schema,
             rows: answer.stream,

@@ -3,6 +3,7 @@
 use arrow_flight::Ticket;
 use bytes::Bytes;
 use prost::Message as _;
+use tonic::Status;
 
 use crate::{FeedError, FeedRequest, VERSION};
 
@@ -36,7 +37,7 @@ pub fn ticket(request: FeedRequest) -> Ticket {
 ///
 /// # Errors
 /// If the request can't be read, or is of another version.
-pub fn from_ticket(ticket: &Ticket) -> Result<Option<FeedRequest>, FeedError> {
+fn from_ticket(ticket: &Ticket) -> Result<Option<FeedRequest>, FeedError> {
     let Ok(any) = Any::decode(ticket.ticket.clone()) else {
         return Ok(None);
     };
@@ -48,6 +49,20 @@ pub fn from_ticket(ticket: &Ticket) -> Result<Option<FeedRequest>, FeedError> {
         return Err(FeedError::Version { asked: request.version });
     }
     Ok(Some(request))
+}
+
+/// The request in a ticket that is none of SQL.
+///
+/// # Errors
+/// `InvalidArgument` with what is wrong with it.
+pub fn wanted(ticket: &Ticket) -> Result<FeedRequest, Status> {
+    match from_ticket(ticket) {
+        Ok(Some(wanted)) => Ok(wanted),
+        Ok(None) => Err(Status::invalid_argument(
+            "the ticket is neither one of a query nor one of a feed of this server",
+        )),
+        Err(error) => Err(Status::invalid_argument(error.to_string())),
+    }
 }
 
 #[cfg(test)]

@@ -18,10 +18,10 @@ use history::state::StateFile;
 use history::store::Store;
 use history::upkeep::{Retention, Upkeep};
 use history::writer::Writer;
+use serving::priority;
 use tokio::sync::watch;
 
 use crate::log::FlowLog;
-use crate::priority;
 use keeper::Keeper;
 use notes::Notes;
 use recorder::Recorder;

@@ -43,7 +43,6 @@ pub mod names;
 pub mod netns;
 pub mod observation_point;
 pub mod pipeline;
-mod priority;
 pub mod probes;
 mod process;
 pub mod replay;

@@ -5,9 +5,7 @@
 //! `LostEvent`. Clients that ask for the same thing get the same bytes.
 
 mod capture_status;
-mod connection;
 mod feed;
-mod flight_sql;
 mod flows;
 mod namespaces;
 mod observer;
@@ -25,17 +23,18 @@ use parking_lot::RwLock;
 use sql::engine::{Engine, Sources};
 use sql::error::SqlError;
 use sql::limits::Limits;
+use sql::server::FlightSqlServer;
+use sql::server::session::Session;
 use tokio::sync::watch;
 use tonic::service::Routes;
 
 use crate::capture::CaptureCounters;
+use crate::config::version;
 use crate::history::Progress;
 use crate::interface::Interfaces;
 use crate::live_flows::NodeFlows;
 use crate::log::FlowLog;
-use connection::Session;
 use feed::Feeds;
-use flight_sql::FlightSqlServer;
 use flows::LogAnswers;
 use observer::ObserverService;
 use peers::PeerService;
@@ -123,11 +122,12 @@ impl ObserverServers {
             Sources {
                 live: Some(Arc::new(NodeFlows(Arc::clone(&node)))),
                 history: node.history.as_ref().map(|history| history.store().clone()),
+                cluster: None,
             },
             node.sql,
         )?;
         let feeds = Feeds::new(Arc::clone(&node), shutdown.clone());
-        let flight = FlightSqlServer::new(Arc::new(engine), feeds).map_err(ServeError::Threads)?;
+        let flight = FlightSqlServer::new(Arc::new(engine), Arc::new(feeds), version()).map_err(ServeError::Threads)?;
         let mut routes = Routes::builder();
         routes
             .add_service(health_service)

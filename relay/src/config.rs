@@ -9,6 +9,7 @@ use clap::Parser;
 use serving::connect::TlsOptions;
 use serving::listen::{Listen, ListenError, Protection};
 use serving::tls::TlsFiles;
+use sql::limits::Limits;
 
 use crate::VERSION;
 use crate::peers::PeerSource;
@@ -103,6 +104,39 @@ pub struct Config {
     )]
     pub sort_memory: ByteSize,
 
+    /// Memory that all SQL queries together may take here, for what the answers of nodes come together in
+    #[arg(
+        long,
+        value_name = "SIZE",
+        env = "PARALLAX_RELAY_SQL_MEMORY",
+        default_value = "512MiB"
+    )]
+    pub sql_memory: ByteSize,
+
+    /// Rows that the answer to an SQL query may have
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        env = "PARALLAX_RELAY_SQL_ROWS",
+        default_value_t = 10_000_000
+    )]
+    pub sql_rows: u64,
+
+    /// Time that an SQL query may take
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "PARALLAX_RELAY_SQL_TIME",
+        default_value = "60s",
+        value_parser = humantime::parse_duration
+    )]
+    pub sql_time: Duration,
+
+    /// SQL queries that may run at once
+    #[arg(long, value_name = "NUMBER", env = "PARALLAX_RELAY_SQL_QUERIES", default_value_t = 4,
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    pub sql_queries: usize,
+
     /// DNS server to ask, address:port [default: those of the system]
     #[arg(long, value_name = "ADDRESS", env = "PARALLAX_RELAY_DNS_SERVER")]
     pub dns_server: Option<SocketAddr>,
@@ -164,6 +198,18 @@ impl Config {
             client_authorities: self.tls_client_ca_files.clone(),
         });
         Protection::new(files, self.insecure, &self.listen)
+    }
+
+    /// How much SQL queries may take.
+    #[must_use]
+    pub fn sql_limits(&self) -> Limits {
+        Limits {
+            memory_bytes: usize::try_from(self.sql_memory.as_u64()).unwrap_or(usize::MAX),
+            rows: self.sql_rows,
+            time: self.sql_time,
+            queries: self.sql_queries,
+            ..Limits::default()
+        }
     }
 
     /// How to encrypt connections to peers that have tls:// before their address.

@@ -2,7 +2,8 @@
 //!
 //! [`peers`] knows who there is, [`cluster`] keeps a [`connection`] to each of them. A request becomes a stream of flows of
 //! every peer ([`cluster_flows`]): batches that the nodes have filtered come over the feed, and the [`merge`] brings them into
-//! one order of time. [`serve`] gives them to clients through the API that every observer has.
+//! one order of time. A query of SQL becomes one for each peer, too ([`sql::cluster`]). [`serve`] gives both to clients
+//! through the API that every observer has.
 //!
 //! The relay keeps no flows: they are in the nodes' logs until somebody asks.
 //!
@@ -17,6 +18,7 @@
 
 pub mod cluster;
 pub mod cluster_flows;
+mod cluster_sql;
 pub mod config;
 pub mod connection;
 pub mod merge;

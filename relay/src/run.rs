@@ -22,6 +22,7 @@ pub async fn run(config: Config) -> Result<()> {
         window: config.sort_window,
         budget_bytes: usize::try_from(budget).context("--sort-memory is more than this machine can address")?,
     };
+    let sql = config.sql_limits();
     let (stop, shutdown) = watch::channel(false);
     let signalled = told_to_end().context("cannot wait for signals")?;
     tokio::spawn(async move {
@@ -39,7 +40,7 @@ pub async fn run(config: Config) -> Result<()> {
     let cluster = Cluster::new(merge, tls);
     let followed = tokio::spawn(Arc::clone(&cluster).follow(peers.subscribe()));
     tracing::info!(addresses = ?servers.addresses(), "serving");
-    let served = servers.run(cluster, shutdown).await;
+    let served = servers.run(cluster, sql, shutdown).await;
     followed.abort();
     tracing::info!("ended");
     Ok(served?)

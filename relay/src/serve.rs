@@ -14,9 +14,15 @@ use flow::api::peer::peer_server::PeerServer;
 use serving::get_flows::ObserverFront;
 use serving::listen::{Listen, ListenError, Protection};
 use serving::servers::Servers;
+use sql::engine::{Engine, Sources};
+use sql::error::SqlError;
+use sql::limits::Limits;
+use sql::server::FlightSqlServer;
+use sql::server::session::Session;
 use tokio::sync::watch;
 use tonic::service::Routes;
 
+use crate::VERSION;
 use crate::cluster::Cluster;
 use feed::RelayFeeds;
 use get_flows::ClusterAnswers;
@@ -32,6 +38,12 @@ pub enum ServeError {
     /// The descriptors of the API can't be read.
     #[error("cannot offer reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// Queries can't be answered.
+    #[error("cannot set up SQL: {0}")]
+    Sql(#[from] SqlError),
+    /// The system has no threads.
+    #[error("cannot start the threads of queries: {0}")]
+    Threads(std::io::Error),
     /// A server ended.
     #[error("cannot go on serving: {0}")]
     Transport(#[from] tonic::transport::Error),
@@ -56,17 +68,29 @@ impl RelayServers {
         self.0.addresses()
     }
 
-    /// Serves until `shutdown` becomes true; streams end then, and a moment later the connections that are left.
+    /// Serves, queries within these limits, until `shutdown` becomes true; streams end then, and a moment later the connections that are left.
     ///
     /// # Errors
     /// If a server can't go on.
-    pub async fn run(self, cluster: Arc<Cluster>, shutdown: watch::Receiver<bool>) -> Result<(), ServeError> {
+    pub async fn run(
+        self,
+        cluster: Arc<Cluster>,
+        sql: Limits,
+        shutdown: watch::Receiver<bool>,
+    ) -> Result<(), ServeError> {
         let (health, health_service) = tonic_health::server::health_reporter();
         health
             .set_service_status("observer.Observer", tonic_health::ServingStatus::Serving)
             .await;
         let reflection =
             || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET);
+        let sources = Sources {
+            cluster: Some(Arc::clone(&cluster) as _),
+            ..Sources::default()
+        };
+        let feeds = RelayFeeds::new(Arc::clone(&cluster), shutdown.clone());
+        let flight = FlightSqlServer::new(Arc::new(Engine::new(sources, sql)?), Arc::new(feeds), VERSION);
+        let flight = flight.map_err(ServeError::Threads)?;
         let mut routes = Routes::builder();
         routes
             .add_service(health_service)
@@ -76,11 +100,8 @@ impl RelayServers {
                 ClusterService::new(Arc::clone(&cluster)),
                 ClusterAnswers::new(Arc::clone(&cluster), shutdown.clone()),
             ))
-            .add_service(FlightServiceServer::new(RelayFeeds::new(
-                Arc::clone(&cluster),
-                shutdown.clone(),
-            )))
+            .add_service(FlightServiceServer::new(flight))
             .add_service(PeerServer::new(PeerService::new(cluster, shutdown.clone())));
-        Ok(self.0.run::<()>(routes.routes(), shutdown).await?)
+        Ok(self.0.run::<Session>(routes.routes(), shutdown).await?)
     }
 }

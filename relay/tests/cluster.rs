@@ -8,6 +8,8 @@ mod client;
 mod faults;
 #[path = "cluster/lab.rs"]
 mod lab;
+#[path = "cluster/sql.rs"]
+mod sql_over_nodes;
 
 use std::time::{Duration, Instant};
 

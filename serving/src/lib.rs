@@ -1,7 +1,8 @@
 //! How observers and relays are reached.
 //!
-//! A server listens on the addresses of [`listen`], encrypted by [`tls`], by [`servers`], and answers `GetFlows` through [`get_flows`], which puts messages on the
-//! wire that are bytes already ([`frames`]). A client, be it a person's or a relay, gets a channel to one from
+//! A server listens on the addresses of [`listen`], encrypted by [`tls`], by [`servers`], and answers `GetFlows` through
+//! [`get_flows`], which puts messages on the wire that are bytes already ([`frames`]); what can wait runs at a lower
+//! [`priority`]. A client, be it a person's or a relay, gets a channel to one from
 //! [`connect`].
 //!
 //! ```
@@ -18,6 +19,7 @@ mod connection;
 pub mod frames;
 pub mod get_flows;
 pub mod listen;
+pub mod priority;
 pub mod servers;
 pub mod signal;
 pub mod tls;

@@ -32,6 +32,22 @@ pub struct Coverage {
     pub lost: BTreeMap<String, u64>,
     /// Times at which nobody knows how many were lost.
     pub unknown_losses: u64,
+    /// Who was asked, if the answer is of a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<NodesCoverage>,
+}
+
+/// What nodes of a cluster have had to do with an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodesCoverage {
+    /// Nodes that have answered.
+    pub answered: usize,
+    /// Rows that they have sent for it.
+    pub rows: u64,
+    /// Bytes that these rows took on the way.
+    pub bytes: u64,
+    /// Nodes whose part is missing, and why.
+    pub failed: BTreeMap<String, String>,
 }
 
 impl Coverage {
@@ -57,12 +73,63 @@ impl Coverage {
     /// Whether nothing is missing, as far as anybody knows.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.lost_events() == 0 && self.unknown_losses == 0 && self.files_skipped.is_empty()
+        self.lost_events() == 0 && self.unknown_losses == 0
+            && self.files_skipped.is_empty()
+            && self.nodes.as_ref().is_none_or(|nodes| nodes.failed.is_empty())
     }
 
     fn cover(&mut self, (earliest, latest): (i64, i64)) {
         self.from_ns = Some(self.from_ns.map_or(earliest, |from| from.min(earliest)));
         self.to_ns = Some(self.to_ns.map_or(latest, |to| to.max(latest)));
+    }
+
+    /// Takes in what was said of another part of the same question: of the same rows and losses, as far as they overlap.
+    fn merge(&mut self, other: &Self) {
+        if let (Some(from), Some(to)) = (other.from_ns, other.to_ns) {
+            self.cover((from, to));
+        }
+        self.live_rows = self.live_rows.max(other.live_rows);
+        self.files_read = self.files_read.max(other.files_read);
+        self.files_pruned = self.files_pruned.max(other.files_pruned);
+        for skipped in &other.files_skipped {
+            if !self.files_skipped.contains(skipped) {
+                self.files_skipped.push(skipped.clone());
+            }
+        }
+        for (stage, count) in &other.lost {
+            let lost = self.lost.entry(stage.clone()).or_default();
+            *lost = (*lost).max(*count);
+        }
+        self.unknown_losses = self.unknown_losses.max(other.unknown_losses);
+        if let Some(beyond) = &other.nodes {
+            let nodes = self.nodes.get_or_insert_default();
+            nodes.answered = nodes.answered.max(beyond.answered);
+            nodes.failed.extend(beyond.failed.clone());
+        }
+    }
+
+    /// Takes in what a node said.
+    fn add(&mut self, node: &str, said: &Self) {
+        if let (Some(from), Some(to)) = (said.from_ns, said.to_ns) {
+            self.cover((from, to));
+        }
+        self.live_rows += said.live_rows;
+        self.files_read += said.files_read;
+        self.files_pruned += said.files_pruned;
+        self.files_skipped.extend(said.files_skipped.iter().map(|skipped| Skipped {
+            path: format!("{node}: {}", skipped.path),
+            why: skipped.why.clone(),
+        }));
+        for (stage, count) in &said.lost {
+            *self.lost.entry(stage.clone()).or_default() += count;
+        }
+        self.unknown_losses += said.unknown_losses;
+        if let Some(beyond) = &said.nodes {
+            let nodes = self.nodes.get_or_insert_default();
+            // A relay has answered for them.
+            nodes.answered += beyond.answered.saturating_sub(1);
+            nodes.failed.extend(beyond.failed.clone());
+        }
     }
 
     fn count_losses(&mut self, losses: &[LostInterval]) {
@@ -147,45 +214,119 @@ pub fn coverage_batch(coverage: &Coverage) -> Result<RecordBatch, ArrowError> {
     )
 }
 
-/// Gathers the coverage of one query while it is planned.
+/// The coverage of an answer that is settled with its last row.
+#[derive(Debug)]
+pub struct CoverageAtEnd(pub(crate) Arc<Collector>);
+
+impl CoverageAtEnd {
+    /// As it is now.
+    #[must_use]
+    pub fn coverage(&self) -> Coverage {
+        self.0.finish(&[])
+    }
+
+    /// As it is now, for the wire.
+    #[must_use]
+    pub fn json(&self) -> String {
+        serde_json::to_string(&self.coverage()).expect("invariant: numbers and text are JSON")
+    }
+}
+
+/// Gathers the coverage of one query while it is planned, and while nodes answer their parts of it.
 #[derive(Debug, Default)]
-pub(crate) struct Collector(Mutex<Coverage>);
+pub(crate) struct Collector {
+    own: Mutex<Coverage>,
+    /// What each node has said, to all parts of the question together.
+    nodes: Mutex<BTreeMap<String, Coverage>>,
+}
 
 impl Collector {
     pub(crate) fn live(&self, rows: u64, time_range: (i64, i64)) {
-        let mut coverage = self.0.lock();
+        let mut coverage = self.own.lock();
         coverage.live_rows += rows;
         coverage.cover(time_range);
     }
 
     pub(crate) fn file(&self, time_range: (i64, i64)) {
-        let mut coverage = self.0.lock();
+        let mut coverage = self.own.lock();
         coverage.files_read += 1;
         coverage.cover(time_range);
     }
 
     pub(crate) fn pruned(&self, files: usize) {
-        self.0.lock().files_pruned += files;
+        self.own.lock().files_pruned += files;
     }
 
     pub(crate) fn skipped(&self, skipped: Skipped) {
-        let mut coverage = self.0.lock();
+        let mut coverage = self.own.lock();
         if !coverage.files_skipped.contains(&skipped) {
             coverage.files_skipped.push(skipped);
         }
     }
 
+    /// What a node has said of its answer to a part of the question, and what the answer took on the way.
+    pub(crate) fn node(&self, node: &str, said: &Coverage, rows: u64, bytes: u64) {
+        self.nodes.lock().entry(node.to_owned()).or_default().merge(said);
+        let mut coverage = self.own.lock();
+        let nodes = coverage.nodes.get_or_insert_default();
+        nodes.rows += rows;
+        nodes.bytes += bytes;
+    }
+
+    /// A node has failed, and its part is left out.
+    pub(crate) fn failed(&self, node: &str, why: &str) {
+        let mut coverage = self.own.lock();
+        let nodes = coverage.nodes.get_or_insert_default();
+        nodes.failed.insert(node.to_owned(), why.to_owned());
+    }
+
     /// As [`Collector::finish`], and begins anew.
     pub(crate) fn take(&self, losses: &[LostInterval]) -> Coverage {
         let coverage = self.finish(losses);
-        *self.0.lock() = Coverage::default();
+        *self.own.lock() = Coverage::default();
         coverage
     }
 
     /// What was looked at, with the losses of that time.
     pub(crate) fn finish(&self, losses: &[LostInterval]) -> Coverage {
-        let mut coverage = self.0.lock().clone();
+        let mut coverage = self.own.lock().clone();
         coverage.count_losses(losses);
+        let nodes = self.nodes.lock();
+        for (node, said) in nodes.iter() {
+            coverage.add(node, said);
+        }
+        if let Some(asked) = &mut coverage.nodes {
+            let failed = asked.failed.keys().filter(|node| nodes.contains_key(*node)).count();
+            asked.answered += nodes.len() - failed;
+        }
         coverage
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_are_summed_and_parts_of_one_are_not() {
+        let said = |from, to, lost| Coverage {
+            from_ns: Some(from),
+            to_ns: Some(to),
+            live_rows: 5,
+            lost: [("kernel ring".to_owned(), lost)].into(),
+            ..Coverage::default()
+        };
+        let collector = Collector::default();
+        collector.node("a", &said(10, 20, 3), 7, 100);
+        collector.node("a", &said(12, 30, 4), 1, 10);
+        collector.node("b", &said(5, 8, 1), 2, 20);
+        collector.failed("c", "it is away");
+        let coverage = collector.finish(&[]);
+        assert_eq!((coverage.from_ns, coverage.to_ns, coverage.live_rows), (Some(5), Some(30), 10));
+        assert_eq!(coverage.lost_events(), 5, "the same losses of a node count once");
+        let nodes = coverage.nodes.clone().unwrap();
+        assert_eq!((nodes.answered, nodes.rows, nodes.bytes), (2, 10, 130));
+        assert!(!coverage.is_complete());
+        assert_eq!(CoverageAtEnd(Arc::new(collector)).coverage(), coverage);
     }
 }

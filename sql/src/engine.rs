@@ -24,16 +24,19 @@ use flow::table::table_schema;
 use history::layout::Kind;
 use history::lost::{LostInterval, lost_batch, lost_schema};
 use history::store::Store;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::coverage::{Collector, Coverage, METADATA_KEY, coverage_batch, coverage_schema};
+use crate::cluster::table::NodesTable;
+use crate::cluster::push_down::PushToNodes;
+use crate::cluster::{AskedNodes, Cluster};
+use crate::coverage::{CoverageAtEnd, Collector, Coverage, METADATA_KEY, coverage_batch, coverage_schema};
 use crate::error::SqlError;
 use crate::interrupt::{Cancelled, Interrupt, InterruptJoins};
 use crate::limits::{LimitedStream, Limits};
 use crate::live::{LiveFlows, LiveSnapshot};
 use crate::logged_table::{Live, LoggedTable, STORE_URL};
+use crate::places::Places;
 use crate::{describe, functions, nodes, views};
 
 /// Tables and views, in the order in which people should meet them.
@@ -58,6 +61,21 @@ pub struct Sources {
     pub live: Option<Arc<dyn LiveFlows>>,
     /// Files.
     pub history: Option<Store>,
+    /// Nodes that have flows of their own, in place of both.
+    pub cluster: Option<Arc<dyn Cluster>>,
+}
+
+/// What goes with a question.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// How complete the previous answer was: what the table `coverage` shows.
+    pub previous: Option<Coverage>,
+    /// Ends the query from outside of the task that runs it ([`CancelOnDrop`](crate::interrupt::CancelOnDrop)).
+    pub cancelled: Cancelled,
+    /// Whether nodes that fail are left out; else the query fails.
+    pub partial: bool,
+    /// The question that this one is a part of ([`headers::PART_OF`](crate::headers::PART_OF)).
+    pub part_of: Option<String>,
 }
 
 /// Answers questions about flows.
@@ -66,7 +84,7 @@ pub struct Engine {
     sources: Sources,
     limits: Limits,
     runtime: Arc<RuntimeEnv>,
-    places: Arc<Semaphore>,
+    places: Places,
 }
 
 /// An answer, whose rows come while the query runs; dropping it ends the query.
@@ -75,8 +93,10 @@ pub struct Answer {
     pub schema: SchemaRef,
     /// The rows.
     pub stream: SendableRecordBatchStream,
-    /// How complete it is.
+    /// How complete it is, as far as it is known before the first row.
     pub coverage: Coverage,
+    /// How complete it is once the last row is there, where that is known only then: nodes say it with their answers.
+    pub at_end: Option<Arc<CoverageAtEnd>>,
 }
 
 /// What is known of a query before it runs.
@@ -131,7 +151,7 @@ impl Engine {
             sources,
             limits,
             runtime,
-            places: Arc::new(Semaphore::new(limits.queries)),
+            places: Places::new(limits.queries),
         })
     }
 
@@ -144,7 +164,7 @@ impl Engine {
     /// Queries that run now.
     #[must_use]
     pub fn running(&self) -> usize {
-        self.limits.queries - self.places.available_permits()
+        self.places.taken()
     }
 
     /// Answers a question. Parameters take the places `$1`, `$2`, ….
@@ -152,29 +172,19 @@ impl Engine {
     /// # Errors
     /// What is wrong with the question, or a limit.
     pub async fn query(&self, sql: &str, parameters: Vec<ScalarValue>) -> Result<Answer, SqlError> {
-        self.query_after(sql, parameters, None, Cancelled::default()).await
+        self.query_as(sql, parameters, Asked::default()).await
     }
 
-    /// As [`Engine::query`]; the table `coverage` is that of the previous answer, where there is one. `cancelled` ends it
-    /// from outside of the task that runs it ([`CancelOnDrop`](crate::interrupt::CancelOnDrop)).
+    /// As [`Engine::query`], with what goes with the question.
     ///
     /// # Errors
     /// As [`Engine::query`].
-    pub async fn query_after(
-        &self,
-        sql: &str,
-        parameters: Vec<ScalarValue>,
-        previous: Option<&Coverage>,
-        cancelled: Cancelled,
-    ) -> Result<Answer, SqlError> {
+    pub async fn query_as(&self, sql: &str, parameters: Vec<ScalarValue>, asked: Asked) -> Result<Answer, SqlError> {
         let deadline = Instant::now() + self.limits.time;
-        let place = Arc::clone(&self.places)
-            .try_acquire_owned()
-            .map_err(|_| SqlError::Queries {
-                limit: self.limits.queries,
-            })?;
-        let interrupt = Interrupt::new(cancelled, deadline, self.limits);
-        let started = self.start(sql, parameters, previous, &interrupt);
+        let place = self.places.take(asked.part_of.as_deref())?;
+        let interrupt = Interrupt::new(asked.cancelled.clone(), deadline, self.limits);
+        let collector = Arc::new(Collector::default());
+        let started = self.start(sql, parameters, &asked, &interrupt, &collector);
         let started = tokio::time::timeout_at(deadline, started);
         let limit = self.limits.time;
         let (stream, coverage) = started
@@ -195,6 +205,7 @@ impl Engine {
                 place,
             )),
             coverage,
+            at_end: self.sources.cluster.is_some().then(|| Arc::new(CoverageAtEnd(collector))),
         })
     }
 
@@ -202,11 +213,11 @@ impl Engine {
         &self,
         sql: &str,
         parameters: Vec<ScalarValue>,
-        previous: Option<&Coverage>,
+        asked: &Asked,
         interrupt: &Arc<Interrupt>,
+        collector: &Arc<Collector>,
     ) -> Result<(SendableRecordBatchStream, Coverage), DataFusionError> {
-        let collector = Arc::new(Collector::default());
-        let session = self.session(sql, &collector, previous, Some(interrupt)).await?;
+        let session = self.session(sql, collector, asked, Some(interrupt)).await?;
         let mut plan = self.plan(&session, sql).await?;
         if !parameters.is_empty() {
             plan = plan.with_param_values(ParamValues::from(parameters))?;
@@ -220,8 +231,8 @@ impl Engine {
         Ok((stream, collector.finish(&losses)))
     }
 
-    /// What is known of a query without running it; `previous` as for [`Engine::query_after`]. With values for its
-    /// parameters, or if it has none, the schema's metadata has the coverage that an answer would have now.
+    /// What is known of a query without running it; `previous` as in [`Asked`]. With values for its parameters, or if it
+    /// has none, the schema's metadata has the coverage that an answer would have now, unless nodes have to be asked.
     ///
     /// # Errors
     /// What is wrong with the question.
@@ -229,11 +240,15 @@ impl Engine {
         &self,
         sql: &str,
         values: &[ScalarValue],
-        previous: Option<&Coverage>,
+        previous: Option<Coverage>,
     ) -> Result<Prepared, SqlError> {
+        let asked = Asked {
+            previous,
+            ..Asked::default()
+        };
         let failed = |error| SqlError::of_query(error, sql, &self.limits);
         let collector = Arc::new(Collector::default());
-        let session = self.session(sql, &collector, previous, None).await.map_err(failed)?;
+        let session = self.session(sql, &collector, &asked, None).await.map_err(failed)?;
         let plan = self.plan(&session, sql).await.map_err(failed)?;
         let mut parameters: Vec<_> = plan.get_parameter_types().map_err(failed)?.into_iter().collect();
         parameters.sort_by_key(|(name, _)| name.trim_start_matches('$').parse::<u32>().unwrap_or(u32::MAX));
@@ -247,7 +262,7 @@ impl Engine {
         // Planned to the end, as types and names of the answer are settled only there. Values of parameters are not needed.
         let optimized = session.state().optimize(&plan).map_err(failed)?;
         let mut schema = optimized.schema().as_arrow().clone();
-        if parameters.len() <= values.len() {
+        if parameters.len() <= values.len() && self.sources.cluster.is_none() {
             let plan = match values {
                 [] => optimized,
                 values => plan
@@ -275,7 +290,7 @@ impl Engine {
         let failed = |error| SqlError::of_query(error, "", &self.limits);
         let collector = Arc::new(Collector::default());
         let session = self
-            .session("SHOW TABLES", &collector, None, None)
+            .session("SHOW TABLES", &collector, &Asked::default(), None)
             .await
             .map_err(failed)?;
         let mut tables = Vec::with_capacity(TABLES.len());
@@ -306,7 +321,7 @@ impl Engine {
         &self,
         sql: &str,
         collector: &Arc<Collector>,
-        previous: Option<&Coverage>,
+        asked: &Asked,
         interrupt: Option<&Arc<Interrupt>>,
     ) -> Result<SessionContext, DataFusionError> {
         let mut config = SessionConfig::new()
@@ -331,6 +346,9 @@ impl Engine {
         if let Some(interrupt) = interrupt {
             state = state.with_physical_optimizer_rule(Arc::new(InterruptJoins(Arc::clone(interrupt))));
         }
+        if self.sources.cluster.is_some() {
+            state = state.with_optimizer_rule(Arc::new(PushToNodes));
+        }
         let session = SessionContext::new_with_state(state.build());
         functions::register(&session);
 
@@ -338,14 +356,27 @@ impl Engine {
             Some(live) => Some(Arc::new(live.snapshot().await)),
             None => None,
         };
-        let live = snapshot.clone().map_or(Live::None, Live::Flows);
-        let flows = self.logged(Kind::Flows, table_schema(), live, Some(Arc::clone(collector)));
-        session.register_table("flows", flows.clone())?;
-        let live = match &snapshot {
-            Some(snapshot) => Live::Lost(lost_batch(&snapshot.lost)?, Arc::clone(snapshot)),
-            None => Live::None,
+        let nodes = self.sources.cluster.as_ref().map(|cluster| {
+            let nodes = cluster.nodes();
+            Arc::new(AskedNodes::new(nodes, asked.partial, Arc::clone(collector), &session))
+        });
+        let flows: Arc<dyn TableProvider> = match &nodes {
+            Some(nodes) => Arc::new(NodesTable::new("flows", table_schema(), Arc::clone(nodes))?),
+            None => {
+                let live = snapshot.clone().map_or(Live::None, Live::Flows);
+                self.logged(Kind::Flows, table_schema(), live, Some(Arc::clone(collector)))
+            }
         };
-        session.register_table("lost", self.logged(Kind::Lost, lost_schema(), live, None))?;
+        session.register_table("flows", Arc::clone(&flows))?;
+        let lost: Arc<dyn TableProvider> = match (&nodes, &snapshot) {
+            (Some(nodes), _) => Arc::new(NodesTable::new("lost", lost_schema(), Arc::clone(nodes))?),
+            (None, Some(snapshot)) => {
+                let live = Live::Lost(lost_batch(&snapshot.lost)?, Arc::clone(snapshot));
+                self.logged(Kind::Lost, lost_schema(), live, None)
+            }
+            (None, None) => self.logged(Kind::Lost, lost_schema(), Live::None, None),
+        };
+        session.register_table("lost", lost)?;
 
         let state = session.state();
         let dialect = state.config_options().sql_parser.dialect;
@@ -357,11 +388,17 @@ impl Engine {
         if mentioned.iter().all(|table| BASE.contains(&table.table())) {
             return Ok(session);
         }
-        self.register_nodes(&session, snapshot.as_deref()).await?;
-        let coverage = match previous {
+        match nodes {
+            Some(nodes) => {
+                let table = NodesTable::new("nodes", nodes::nodes_schema(), nodes)?;
+                session.register_table("nodes", Arc::new(table))?;
+            }
+            None => self.register_nodes(&session, snapshot.as_deref()).await?,
+        }
+        let coverage = match &asked.previous {
             Some(previous) => previous.clone(),
             // It opens every file, which only those should pay who ask for it.
-            None if mentioned.iter().any(|table| table.table() == "coverage") => {
+            None if self.sources.cluster.is_none() && mentioned.iter().any(|table| table.table() == "coverage") => {
                 self.whole(&session, flows.as_ref(), collector).await?
             }
             None => Coverage::default(),

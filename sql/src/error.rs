@@ -86,6 +86,12 @@ pub enum SqlError {
         /// The limit.
         limit: u64,
     },
+    /// Nodes of a cluster have failed.
+    #[error("the answer would lack {}; leave what failed out with --partial, or ask for less", failed.join("; "))]
+    Nodes {
+        /// `node: why` of each.
+        failed: Vec<String>,
+    },
     /// The history can't be read.
     #[error(transparent)]
     History(#[from] HistoryError),
@@ -125,6 +131,7 @@ impl SqlError {
                 Some(Self::Cancelled) => return Self::Cancelled,
                 Some(Self::Rows { limit }) => return Self::Rows { limit: *limit },
                 Some(Self::Memory { limit }) => return Self::Memory { limit: *limit },
+                Some(Self::Nodes { failed }) => return Self::Nodes { failed: failed.clone() },
                 Some(Self::Run { message }) => {
                     return Self::Run {
                         message: message.clone(),

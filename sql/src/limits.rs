@@ -10,10 +10,10 @@ use arrow_schema::SchemaRef;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
 use futures::{FutureExt as _, Stream, StreamExt as _};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::error::SqlError;
 use crate::interrupt::Interrupt;
+use crate::places::Place;
 
 /// Limits of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub(crate) struct LimitedStream {
     deadline: Pin<Box<tokio::time::Sleep>>,
     ended: bool,
     interrupt: Arc<Interrupt>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl LimitedStream {
@@ -65,7 +65,7 @@ impl LimitedStream {
         limits: Limits,
         deadline: tokio::time::Instant,
         interrupt: Arc<Interrupt>,
-        place: OwnedSemaphorePermit,
+        place: Place,
     ) -> Self {
         Self {
             schema,

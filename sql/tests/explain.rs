@@ -49,6 +49,7 @@ async fn five_minutes_of_a_day_open_only_their_files() {
     let sources = Sources {
         live: None,
         history: Some(store),
+        cluster: None,
     };
     let engine = Engine::new(sources, Limits::default()).unwrap();
     let five_minutes = "SELECT verdict, count(*) FROM flows \
@@ -97,6 +98,7 @@ async fn a_view_of_five_minutes_opens_only_their_files() {
     let sources = Sources {
         live: None,
         history: Some(store),
+        cluster: None,
     };
     let engine = Engine::new(sources, Limits::default()).unwrap();
     for view in sql::views::ALL.iter() {

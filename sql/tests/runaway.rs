@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::TryStreamExt as _;
-use sql::engine::{Engine, Sources};
+use sql::engine::{Asked, Engine, Sources};
 use sql::error::SqlError;
 use sql::interrupt::{CancelOnDrop, Cancelled};
 use sql::limits::Limits;
@@ -41,7 +41,7 @@ fn engine(time: Duration) -> Arc<Engine> {
 
 async fn rows(engine: &Engine, sql: &str, cancelled: Cancelled) -> Result<usize, SqlError> {
     let limits = engine.limits();
-    let answer = engine.query_after(sql, Vec::new(), None, cancelled).await?;
+    let answer = engine.query_as(sql, Vec::new(), Asked { cancelled, ..Asked::default() }).await?;
     let batches: Vec<_> = answer
         .stream
         .try_collect()

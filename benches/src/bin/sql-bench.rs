@@ -28,6 +28,7 @@ async fn main() -> anyhow::Result<()> {
     let sources = Sources {
         live: None,
         history: Some(store),
+        cluster: None,
     };
     let limits = Limits {
         memory_bytes: 4 << 30,

@@ -51,7 +51,7 @@ impl StoredFlows {
         let listing = Store::open(place)?.list(Kind::Flows, Some(bounds)).await?;
         let query = format!("SELECT count(*) FROM flows WHERE {}", within(bounds));
         let counted = files.query(&Statement::from(query.as_str())).await?;
-        let coverage = counted.coverage.clone();
+        let coverage = counted.coverage.now();
         let _: Vec<RecordBatch> = counted.batches.try_collect().await?;
         let mut flows = Self {
             files,

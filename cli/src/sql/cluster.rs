@@ -17,7 +17,7 @@ use futures::StreamExt as _;
 use tokio::sync::{mpsc, oneshot};
 
 use super::caret::point;
-use super::source::Rows;
+use super::source::{Covered, Rows};
 use super::statements::Statement;
 
 /// The program that talks to schedulers.
@@ -81,7 +81,7 @@ impl Cluster {
         Ok(Rows {
             schema,
             batches: batches.boxed(),
-            coverage,
+            coverage: coverage.map_or(Covered::Unknown, Covered::Here),
         })
     }
 }

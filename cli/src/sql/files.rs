@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ::history::store::Store;
 use ::sql::coverage::Coverage;
-use ::sql::engine::{Answer, Engine, Sources};
+use ::sql::engine::{Answer, Asked, Engine, Sources};
 use ::sql::error::SqlError;
 use ::sql::interrupt::CancelOnDrop;
 use ::sql::limits::Limits;
@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::caret::point;
-use super::source::Rows;
+use super::source::{Covered, Rows};
 use super::statements::Statement;
 
 /// Batches that wait to be printed.
@@ -80,6 +80,7 @@ impl Files {
         let sources = Sources {
             live: None,
             history: Some(opened.await.context("the history could not be opened")??),
+            cluster: None,
         };
         // Nobody else is disturbed here: what the machine has is the limit.
         let limits = Limits {
@@ -107,13 +108,17 @@ impl Files {
         // A set of tasks ends its tasks when it is dropped.
         let mut task = JoinSet::new();
         let work = async move {
-            let answer = engine
-                .query_after(&text, Vec::new(), previous.as_ref(), cancelled)
-                .await;
+            let asked = Asked {
+                previous,
+                cancelled,
+                ..Asked::default()
+            };
+            let answer = engine.query_as(&text, Vec::new(), asked).await;
             let Answer {
                 schema,
                 mut stream,
                 coverage,
+                ..
             } = match answer {
                 Ok(answer) => answer,
                 Err(error) => {
@@ -144,7 +149,7 @@ impl Files {
         Ok(Rows {
             schema,
             batches,
-            coverage: Some(coverage),
+            coverage: Covered::Here(coverage),
         })
     }
 }

@@ -30,6 +30,7 @@ pub(super) fn footer(rows: u64, took: Duration, coverage: Option<&Coverage>) -> 
 
 /// `covers 10:00:03 to 10:05:03; nothing lost`; `None` for questions that are not about flows.
 pub(crate) fn covered(coverage: &Coverage) -> Option<String> {
+    let failed = coverage.nodes.as_ref().filter(|nodes| !nodes.failed.is_empty());
     let mut parts = Vec::new();
     if let (Some(from), Some(to)) = (coverage.from_ns, coverage.to_ns) {
         let time = |nanoseconds| DateTime::from_timestamp_nanos(nanoseconds).with_timezone(&Local);
@@ -44,7 +45,7 @@ pub(crate) fn covered(coverage: &Coverage) -> Option<String> {
             from.format("%Y-%m-%d %H:%M:%S"),
             to.format(form)
         ));
-    } else if coverage.files_skipped.is_empty() {
+    } else if coverage.files_skipped.is_empty() && failed.is_none() {
         return None;
     }
     if coverage.lost_events() == 0 && coverage.unknown_losses == 0 {
@@ -72,6 +73,16 @@ pub(crate) fn covered(coverage: &Coverage) -> Option<String> {
         let count = coverage.files_skipped.len();
         let word = if count == 1 { "file" } else { "files" };
         parts.push(format!("{count} {word} skipped, such as {}: {}", first.path, first.why));
+    }
+    if let Some(nodes) = &coverage.nodes {
+        let word = if nodes.answered == 1 { "node" } else { "nodes" };
+        let sent = indicatif::DecimalBytes(nodes.bytes);
+        let rows = grouped(nodes.rows);
+        parts.push(format!("{} {word} sent {rows} rows, {sent}", nodes.answered));
+    }
+    if let Some(nodes) = failed {
+        let each: Vec<String> = nodes.failed.iter().map(|(node, why)| format!("{node}: {why}")).collect();
+        parts.push(format!("MISSING {}", each.join(", ")));
     }
     Some(parts.join("; "))
 }

@@ -219,8 +219,8 @@ impl Output {
         out.flush()?;
         bar.finish_and_clear();
         if to_terminal && matches!(self.format.get(), Format::Table | Format::Expanded) && self.timing.get() {
-            println!("{}", footer(count, started.elapsed(), coverage.as_ref()));
-        } else if let Some(coverage) = coverage.filter(|coverage| !coverage.is_complete()) {
+            println!("{}", footer(count, started.elapsed(), coverage.now().as_ref()));
+        } else if let Some(coverage) = coverage.now().filter(|coverage| !coverage.is_complete()) {
             // Files and pipes get rows only; that something is missing must be known all the same.
             if let Some(text) = covered(&coverage) {
                 eprintln!("{text}");

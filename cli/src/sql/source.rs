@@ -1,35 +1,33 @@
 //! Who answers: a server over Flight SQL, files that are read here, or executors that read them.
 
+use std::sync::Arc;
+
+use ::sql::client::{Question, Said, ask};
 use ::sql::coverage::Coverage;
+use ::sql::headers;
 use anyhow::{Context as _, Result};
 use arrow_array::RecordBatch;
-use arrow_flight::decode::FlightRecordBatchStream;
-use arrow_flight::error::FlightError;
-use arrow_flight::flight_service_client::FlightServiceClient;
-use arrow_flight::sql::{CommandStatementQuery, ProstMessageExt as _};
-use arrow_flight::{FlightDescriptor, Ticket};
 use arrow_schema::SchemaRef;
 use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
-use prost::Message as _;
 use tonic::Status;
 
 use super::caret::point;
 use super::cluster::Cluster;
+use super::Whom;
 use super::engine::EngineChoice;
 use super::files::Files;
 use super::statements::Statement;
 use crate::connect::{Calls, Server};
 use crate::settings::Settings;
 
-/// A message of an answer is no larger than this, whatever a server sends.
-const MESSAGE_BYTES: usize = 256 << 20;
-/// Where the server says in which place of the query an error is.
-const PLACE: &str = "parallax-query-place";
-
 /// Who answers.
 pub(super) enum Source {
-    Server(Box<FlightServiceClient<Calls>>),
+    Server {
+        calls: Box<Calls>,
+        /// Whether nodes of a relay that fail are left out.
+        partial: bool,
+    },
     Files(Box<Files>),
     Cluster(Box<Cluster>),
 }
@@ -38,17 +36,40 @@ pub(super) enum Source {
 pub(crate) struct Rows {
     pub(crate) schema: SchemaRef,
     pub(crate) batches: BoxStream<'static, Result<RecordBatch>>,
-    pub(crate) coverage: Option<Coverage>,
+    pub(crate) coverage: Covered,
+}
+
+/// How complete an answer is.
+pub(crate) enum Covered {
+    /// Nobody knows.
+    Unknown,
+    /// Known from the start.
+    Here(Coverage),
+    /// A server says it; all of it with the last row.
+    Told(Arc<Said>),
+}
+
+impl Covered {
+    /// As it is known now.
+    pub(crate) fn now(&self) -> Option<Coverage> {
+        match self {
+            Self::Unknown => None,
+            Self::Here(coverage) => Some(coverage.clone()),
+            Self::Told(said) => said.coverage(),
+        }
+    }
 }
 
 impl Source {
-    pub(super) async fn open(from: Option<&str>, engine: &EngineChoice, settings: &Settings) -> Result<Self> {
-        let Some(place) = from else {
+    pub(super) async fn open(asked: &Whom, settings: &Settings) -> Result<Self> {
+        let Some(place) = &asked.from else {
             let server = Server::connect(settings).await?;
-            let client = FlightServiceClient::new(server.calls.clone()).max_decoding_message_size(MESSAGE_BYTES);
-            return Ok(Self::Server(Box::new(client)));
+            return Ok(Self::Server {
+                calls: Box::new(server.calls),
+                partial: asked.partial,
+            });
         };
-        match engine {
+        match &asked.engine {
             EngineChoice::Embedded => Ok(Self::Files(Box::new(Files::open(place).await?))),
             EngineChoice::Ballista(scheduler) => Ok(Self::Cluster(Box::new(Cluster::new(scheduler, place)))),
         }
@@ -57,9 +78,23 @@ impl Source {
     /// Begins a query.
     pub(super) async fn query(&mut self, statement: &Statement) -> Result<Rows> {
         match self {
-            Self::Server(client) => ask(client, &statement.text)
-                .await
-                .map_err(|status| failed(&status, statement)),
+            Self::Server { calls, partial } => {
+                let question = Question {
+                    sql: statement.text.clone(),
+                    partial: *partial,
+                    part_of: None,
+                };
+                let answer = ask(calls.as_ref().clone(), question).await;
+                let answer = answer.map_err(|status| failed(&status, statement))?;
+                let batches = answer
+                    .batches
+                    .map_err(|status| anyhow::anyhow!(status.message().to_owned()));
+                Ok(Rows {
+                    schema: answer.schema,
+                    batches: batches.boxed(),
+                    coverage: Covered::Told(answer.said),
+                })
+            }
             Self::Files(files) => files.query(statement).await,
             Self::Cluster(cluster) => cluster.query(statement).await,
         }
@@ -81,51 +116,11 @@ impl Source {
     }
 }
 
-async fn ask(client: &mut FlightServiceClient<Calls>, query: &str) -> Result<Rows, Status> {
-    let command = CommandStatementQuery {
-        query: query.to_owned(),
-        transaction_id: None,
-    };
-    let descriptor = FlightDescriptor::new_cmd(command.as_any().encode_to_vec());
-    let info = client.get_flight_info(descriptor).await?.into_inner();
-    let ticket: Ticket = info
-        .endpoint
-        .into_iter()
-        .find_map(|endpoint| endpoint.ticket)
-        .ok_or_else(|| Status::internal("the server says nothing about where its answer is"))?;
-    let data = client.do_get(ticket).await?.into_inner();
-    let data = data.map_err(|status| FlightError::Tonic(Box::new(status)));
-    let mut stream = FlightRecordBatchStream::new_from_flight_data(data);
-    // The schema comes with the first message, and with it the coverage.
-    let first = stream.try_next().await.map_err(of_flight)?;
-    let schema = stream
-        .schema()
-        .cloned()
-        .ok_or_else(|| Status::internal("the server's answer has no columns"))?;
-    let coverage = Coverage::of(&schema);
-    let batches = futures::stream::iter(first.map(Ok))
-        .chain(stream.map_err(of_flight))
-        .map_err(|status| anyhow::anyhow!(status.message().to_owned()))
-        .boxed();
-    Ok(Rows {
-        schema,
-        batches,
-        coverage,
-    })
-}
-
-fn of_flight(error: FlightError) -> Status {
-    match error {
-        FlightError::Tonic(status) => *status,
-        other => Status::internal(format!("cannot read the answer: {other}")),
-    }
-}
-
 fn failed(status: &Status, statement: &Statement) -> anyhow::Error {
     if status.code() == tonic::Code::Unimplemented && status.message().is_empty() {
-        return anyhow::anyhow!("this server does not answer SQL; parallax-observer does, servers of others don't");
+        return anyhow::anyhow!("this server does not answer SQL; parallax-observer and parallax-relay do, servers of others don't");
     }
-    let place = status.metadata().get(PLACE).and_then(|place| {
+    let place = status.metadata().get(headers::PLACE).and_then(|place| {
         let (line, column) = place.to_str().ok()?.split_once(':')?;
         Some((line.parse().ok()?, column.parse().ok()?))
     });

@@ -9,11 +9,13 @@ mod oldest_first;
 
 use std::sync::Arc;
 
+use arrow_flight::Ticket;
 use feed::FeedRequest;
 use feed::serve::{Messages, one_by_one};
 use flow::select::Columns;
 use futures::{StreamExt as _, stream};
 use serving::servers::ended;
+use sql::server::{FlightStream, OtherTickets};
 use tokio::sync::watch;
 use tonic::Status;
 
@@ -46,10 +48,7 @@ impl Feeds {
     }
 
     /// Messages for a client, made when its connection has room for them.
-    ///
-    /// # Errors
-    /// `InvalidArgument` with what is wrong with the request.
-    pub(super) fn answer(&self, request: &FeedRequest) -> Result<Messages, Status> {
+    fn follow(&self, request: &FeedRequest) -> Result<Messages, Status> {
         let flows = request.flows.clone().unwrap_or_default();
         let query = FlowQuery::new(&flows)?;
         if request.newest_first && query.follows() {
@@ -75,5 +74,11 @@ impl Feeds {
         };
         let mut shutdown = self.shutdown.clone();
         Ok(Box::pin(messages.take_until(async move { ended(&mut shutdown).await })))
+    }
+}
+
+impl OtherTickets for Feeds {
+    fn answer(&self, ticket: &Ticket) -> Result<FlightStream, Status> {
+        self.follow(&feed::request::wanted(ticket)?)
     }
 }

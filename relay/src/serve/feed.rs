@@ -1,25 +1,20 @@
 //! The feed of the cluster: for other relays, which merge themselves, the messages of all nodes side by side; for other
 //! clients of Arrow, flows in order.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
-use arrow_flight::flight_service_server::FlightService;
-use arrow_flight::{
-    Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse,
-    PollInfo, PutResult, SchemaResult, Ticket,
-};
+use arrow_flight::{FlightData, Ticket};
 use feed::encode::FeedEncoder;
-use feed::serve::{failed, one_by_one};
+use feed::serve::{Messages, failed, one_by_one};
 use feed::{FeedMessage, FeedRequest};
 use flow::api::observer::GetFlowsRequest;
 use flow::batch::FlowBatch;
 use flow::filter::Filters;
 use flow::interleave::Interleaver;
 use flow::select::Columns;
-use futures::{Stream, StreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use tokio::sync::watch;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::Status;
 
 use crate::cluster::Cluster;
 use crate::cluster_flows::{Beside, ClusterFlows, Item};
@@ -28,6 +23,7 @@ use crate::peer_flows::{Ask, Event};
 use crate::peer_tasks::{News, PeerTasks};
 use flow::clock::wall_ns;
 use serving::servers::ended;
+use sql::server::{FlightStream, OtherTickets};
 
 /// Answers requests for feeds.
 #[derive(Clone, Debug)]
@@ -36,14 +32,12 @@ pub(super) struct RelayFeeds {
     shutdown: watch::Receiver<bool>,
 }
 
-type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
 impl RelayFeeds {
     pub(super) fn new(cluster: Arc<Cluster>, shutdown: watch::Receiver<bool>) -> Self {
         Self { cluster, shutdown }
     }
 
-    fn answer(&self, request: FeedRequest) -> Result<Messages<FlightData>, Status> {
+    fn follow(&self, request: FeedRequest) -> Result<Messages, Status> {
         let flows = request.flows.clone().unwrap_or_default();
         Filters::compile(&flows.whitelist, &flows.blacklist)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
@@ -75,6 +69,12 @@ impl RelayFeeds {
         };
         let mut shutdown = self.shutdown.clone();
         Ok(Box::pin(messages.take_until(async move { ended(&mut shutdown).await })))
+    }
+}
+
+impl OtherTickets for RelayFeeds {
+    fn answer(&self, ticket: &Ticket) -> Result<FlightStream, Status> {
+        self.follow(feed::request::wanted(ticket)?)
     }
 }
 
@@ -219,69 +219,5 @@ impl Merged {
             }
         }
         Ok(messages)
-    }
-}
-
-fn only_feeds<T>() -> Result<T, Status> {
-    Err(Status::unimplemented(
-        "a relay answers no SQL yet, and no other questions of Arrow Flight than feeds of flows; ask a node: `parallax list nodes -o wide` has their addresses",
-    ))
-}
-
-#[tonic::async_trait]
-impl FlightService for RelayFeeds {
-    type HandshakeStream = Messages<HandshakeResponse>;
-    type ListFlightsStream = Messages<FlightInfo>;
-    type DoGetStream = Messages<FlightData>;
-    type DoPutStream = Messages<PutResult>;
-    type DoExchangeStream = Messages<FlightData>;
-    type DoActionStream = Messages<arrow_flight::Result>;
-    type ListActionsStream = Messages<ActionType>;
-
-    async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
-        match feed::request::from_ticket(request.get_ref()) {
-            Ok(Some(wanted)) => Ok(Response::new(self.answer(wanted)?)),
-            Ok(None) => only_feeds(),
-            Err(error) => Err(Status::invalid_argument(error.to_string())),
-        }
-    }
-
-    async fn handshake(
-        &self,
-        _: Request<Streaming<HandshakeRequest>>,
-    ) -> Result<Response<Self::HandshakeStream>, Status> {
-        only_feeds()
-    }
-
-    async fn list_flights(&self, _: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
-        only_feeds()
-    }
-
-    async fn get_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
-        only_feeds()
-    }
-
-    async fn poll_flight_info(&self, _: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
-        only_feeds()
-    }
-
-    async fn get_schema(&self, _: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
-        only_feeds()
-    }
-
-    async fn do_put(&self, _: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
-        only_feeds()
-    }
-
-    async fn do_exchange(&self, _: Request<Streaming<FlightData>>) -> Result<Response<Self::DoExchangeStream>, Status> {
-        only_feeds()
-    }
-
-    async fn do_action(&self, _: Request<Action>) -> Result<Response<Self::DoActionStream>, Status> {
-        only_feeds()
-    }
-
-    async fn list_actions(&self, _: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
-        only_feeds()
     }
 }

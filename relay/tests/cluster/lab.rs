@@ -166,6 +166,28 @@ impl Lab {
         self.relay = Some(child.unwrap());
     }
 
+    /// A relay whose only peer is the relay. It ends with the value.
+    pub async fn start_upper_relay(&self) -> UpperRelay {
+        let socket = self.folder.path().join("upper.sock");
+        let child = Command::new(env!("CARGO_BIN_EXE_parallax-relay"))
+            .arg("--peers")
+            .arg(format!("unix://{}", self.relay_socket().display()))
+            .arg("--listen")
+            .arg(format!("unix://{}", socket.display()))
+            .stdout(Stdio::null())
+            .stderr(self.log("upper"))
+            .spawn()
+            .unwrap();
+        let relay = UpperRelay { socket, child };
+        let mut client = super::Client::connect(&relay.socket).await;
+        let end = Instant::now() + PATIENCE;
+        while client.connected().await < NODES {
+            assert!(Instant::now() < end, "{:?}", client.nodes().await);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        relay
+    }
+
     fn log(&self, name: &str) -> File {
         let path = self.folder.path().join(format!("{name}.log"));
         File::options().create(true).append(true).open(path).unwrap()
@@ -220,6 +242,19 @@ impl Lab {
             }
             sent
         })
+    }
+}
+
+/// A relay over the relay.
+pub struct UpperRelay {
+    pub socket: PathBuf,
+    child: Child,
+}
+
+impl Drop for UpperRelay {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -77,7 +77,7 @@ fn running(batches: Vec<FlowBatch>, persisted_until: u64, lost: Vec<LostInterval
             batches: batches.into_iter().map(Arc::new).collect(),
             lost,
         })))),
-        history: None,
+        ..Sources::default()
     }
 }
 
@@ -252,6 +252,7 @@ async fn files_that_cannot_be_read_are_named_and_the_rest_is_answered() {
     let engine = engine(Sources {
         live: None,
         history: Some(store),
+        cluster: None,
     });
     let answer = engine.query("SELECT count(*) FROM flows", Vec::new()).await.unwrap();
     let skipped = &answer.coverage.files_skipped;

@@ -12,7 +12,7 @@ use flow::from_api::FlowReader;
 use flow::table::{table_batch, table_schema};
 
 /// One round of `parallax demo`: connections that work, are refused, dropped and time out; DNS; what sockets said.
-const DEMO: &str = include_str!("../../tests/fixtures/demo.jsonl");
+pub(crate) const DEMO: &str = include_str!("../../tests/fixtures/demo.jsonl");
 
 /// Flows that are written as JSON, a line each, as a batch.
 pub(crate) fn batch(lines: &str) -> FlowBatch {

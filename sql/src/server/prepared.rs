@@ -8,8 +8,9 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 use hashlink::LruCache;
 use parking_lot::Mutex;
-use sql::scalar::ScalarValue;
 use tonic::Status;
+
+use crate::scalar::ScalarValue;
 
 /// Statements that are remembered; clients that forget to close theirs push out the oldest.
 const REMEMBERED: usize = 1024;
@@ -59,7 +60,7 @@ impl PreparedStatements {
 
 fn unknown() -> Status {
     Status::not_found(
-        "there is no such prepared statement: it was closed, or the observer was started anew; prepare it again",
+        "there is no such prepared statement: it was closed, or the server was started anew; prepare it again",
     )
 }
 

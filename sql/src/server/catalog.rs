@@ -1,6 +1,6 @@
 //! What there is to ask about: tables and their columns, and what the server can do.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_flight::error::FlightError;
@@ -10,11 +10,10 @@ use arrow_flight::sql::{
     CommandGetXdbcTypeInfo, SqlInfo,
 };
 use arrow_schema::{DataType, Field, Schema};
-use sql::engine::TableInfo;
 use tonic::Status;
 
 use super::{CATALOG, SCHEMA};
-use crate::config::version;
+use crate::engine::TableInfo;
 
 fn failed(error: FlightError) -> Status {
     Status::internal(format!("cannot list what there is: {error}"))
@@ -49,22 +48,21 @@ pub(super) fn tables(query: CommandGetTables, tables: &[TableInfo]) -> Result<Re
     builder.build().map_err(failed)
 }
 
-static INFO: LazyLock<SqlInfoData> = LazyLock::new(|| {
+fn info(version: &str) -> Result<SqlInfoData, FlightError> {
     let mut builder = SqlInfoDataBuilder::new();
     builder.append(SqlInfo::FlightSqlServerName, "Parallax");
-    builder.append(SqlInfo::FlightSqlServerVersion, version());
+    builder.append(SqlInfo::FlightSqlServerVersion, version);
     builder.append(SqlInfo::FlightSqlServerArrowVersion, "1.3");
     builder.append(SqlInfo::FlightSqlServerReadOnly, true);
     builder.append(SqlInfo::FlightSqlServerSql, true);
     builder.append(SqlInfo::FlightSqlServerSubstrait, false);
     builder.append(SqlInfo::SqlIdentifierQuoteChar, "\"");
-    builder
-        .build()
-        .expect("invariant: each of these has a value of its type")
-});
+    builder.build()
+}
 
-pub(super) fn sql_info(query: CommandGetSqlInfo) -> Result<RecordBatch, Status> {
-    query.into_builder(&INFO).build().map_err(failed)
+pub(super) fn sql_info(query: CommandGetSqlInfo, version: &str) -> Result<RecordBatch, Status> {
+    let info = info(version).map_err(failed)?;
+    query.into_builder(&info).build().map_err(failed)
 }
 
 pub(super) fn type_info(query: CommandGetXdbcTypeInfo) -> Result<RecordBatch, Status> {

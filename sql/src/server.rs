@@ -1,12 +1,14 @@
-//! SQL over the network: Arrow Flight SQL, on the same ports as the gRPC API.
+//! SQL over the network: Arrow Flight SQL, for the ports that have the gRPC API.
 //!
 //! A query runs on threads of its own, so that serving and capture go on beside it, and ends when its client lets go of
 //! the stream. What is kept between the calls of a client: prepared statements, and with its connection how complete the
-//! previous answer was.
+//! previous answer was. How complete an answer is goes before it, in its schema's metadata, as far as it is known then;
+//! where it is settled only when all nodes have answered, it comes once more with the last message.
 
 mod catalog;
 mod prepared;
 mod running;
+pub mod session;
 mod status;
 
 use std::pin::Pin;
@@ -14,7 +16,6 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_flight::encode::FlightDataEncoderBuilder;
-use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::server::{FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::{
     ActionClosePreparedStatementRequest, ActionCreatePreparedStatementRequest, ActionCreatePreparedStatementResult,
@@ -24,7 +25,7 @@ use arrow_flight::sql::{
     ProstMessageExt as _, SqlInfo, TicketStatementQuery,
 };
 use arrow_flight::{
-    Action, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage, SchemaAsIpc,
+    Action, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage, SchemaAsIpc,
     Ticket,
 };
 use arrow_ipc::writer::IpcWriteOptions;
@@ -32,44 +33,58 @@ use arrow_schema::{Schema, SchemaRef};
 use bytes::Bytes;
 use futures::{Stream, TryStreamExt as _};
 use prost::Message as _;
-use sql::engine::{Engine, Prepared};
-use sql::scalar::ScalarValue;
 use tonic::{Request, Response, Status, Streaming};
 
-use prepared::{PreparedStatement, PreparedStatements};
-use running::Queries;
+use prepared::PreparedStatements;
+use running::{Queries, Question};
+#[cfg(test)]
+pub(crate) use status::code;
 use status::{of_error, of_flight};
 
-use super::connection::Session;
-use super::feed::Feeds;
+use crate::coverage::CoverageAtEnd;
+use crate::engine::{Engine, Prepared};
+use crate::scalar::ScalarValue;
+use session::Session;
 
 /// The name of the catalog that everything is in.
-pub(super) const CATALOG: &str = "parallax";
+const CATALOG: &str = "parallax";
 /// The name of its only schema.
-pub(super) const SCHEMA: &str = "public";
+const SCHEMA: &str = "public";
 
-type FlightStream = <FlightSqlServer as FlightService>::DoGetStream;
+/// Messages of an answer, as Flight's `DoGet` has them.
+pub type FlightStream = Pin<Box<dyn Stream<Item = Result<FlightData, Status>> + Send>>;
+
+/// Answers the tickets that are none of SQL.
+pub trait OtherTickets: Send + Sync + 'static {
+    /// The answer.
+    ///
+    /// # Errors
+    /// `InvalidArgument` with what is wrong with the ticket.
+    fn answer(&self, ticket: &Ticket) -> Result<FlightStream, Status>;
+}
 
 /// Answers SQL over the network.
 #[derive(Clone)]
-pub(super) struct FlightSqlServer {
+pub struct FlightSqlServer {
     engine: Arc<Engine>,
     queries: Arc<Queries>,
     prepared: Arc<PreparedStatements>,
-    feeds: Feeds,
+    others: Arc<dyn OtherTickets>,
+    version: &'static str,
 }
 
 impl FlightSqlServer {
-    /// A server over an engine, and over the log for relays.
+    /// A server over an engine, that calls itself of this version.
     ///
     /// # Errors
     /// If the system has no threads for queries.
-    pub(super) fn new(engine: Arc<Engine>, feeds: Feeds) -> std::io::Result<Self> {
+    pub fn new(engine: Arc<Engine>, others: Arc<dyn OtherTickets>, version: &'static str) -> std::io::Result<Self> {
         Ok(Self {
-            feeds,
+            others,
             queries: Arc::new(Queries::new(engine.limits().threads)?),
             engine,
             prepared: Arc::default(),
+            version,
         })
     }
 
@@ -90,18 +105,19 @@ impl FlightSqlServer {
     }
 
     async fn describe(&self, session: &Session, sql: &str, values: &[ScalarValue]) -> Result<Prepared, Status> {
-        let previous = session.previous();
-        let described = self.engine.describe(sql, values, previous.as_ref());
+        let described = self.engine.describe(sql, values, session.previous());
         described.await.map_err(|error| of_error(&error))
     }
 
     /// Runs a query; its rows go out as they come.
-    async fn run(&self, session: Session, statement: PreparedStatement) -> Result<Response<FlightStream>, Status> {
-        let (schema, rows) = self
-            .queries
-            .start(Arc::clone(&self.engine), session, statement.sql, statement.parameters)
-            .await?;
-        Ok(Response::new(encode(schema, rows)))
+    async fn run(&self, session: Session, statement: Question) -> Result<Response<FlightStream>, Status> {
+        let started = self.queries.start(Arc::clone(&self.engine), session, statement);
+        let (schema, rows, at_end) = started.await?;
+        let messages = encode(schema, rows);
+        Ok(Response::new(match at_end {
+            Some(coverage) => with_last_word(messages, coverage),
+            None => messages,
+        }))
     }
 }
 
@@ -113,6 +129,35 @@ fn encode(schema: SchemaRef, rows: impl Stream<Item = Result<RecordBatch, Status
             .build(rows)
             .map_err(of_flight),
     )
+}
+
+/// The messages, of which the last one has the coverage as it is then (`app_metadata`, JSON).
+fn with_last_word(messages: FlightStream, coverage: Arc<CoverageAtEnd>) -> FlightStream {
+    struct Held {
+        messages: FlightStream,
+        last: Option<FlightData>,
+        coverage: Arc<CoverageAtEnd>,
+    }
+    let held = Held {
+        messages,
+        last: None,
+        coverage,
+    };
+    let stream = futures::stream::try_unfold(held, async |mut held| {
+        loop {
+            let Some(next) = held.messages.try_next().await? else {
+                let Some(mut last) = held.last.take() else {
+                    return Ok(None);
+                };
+                last.app_metadata = held.coverage.json().into();
+                return Ok(Some((last, held)));
+            };
+            if let Some(ready) = held.last.replace(next) {
+                return Ok(Some((ready, held)));
+            }
+        }
+    });
+    Box::pin(stream)
 }
 
 fn one(batch: RecordBatch) -> Response<FlightStream> {
@@ -161,21 +206,12 @@ impl FlightSqlService for FlightSqlServer {
     ) -> Result<Response<FlightStream>, Status> {
         let sql = String::from_utf8(ticket.statement_handle.to_vec())
             .map_err(|_| Status::invalid_argument("the ticket is not one of this server: it is not text"))?;
-        let statement = PreparedStatement {
-            sql,
-            parameters: Vec::new(),
-        };
-        self.run(Session::of(&request), statement).await
+        let question = Question::of(&request, sql, Vec::new());
+        self.run(Session::of(&request), question).await
     }
 
     async fn do_get_fallback(&self, request: Request<Ticket>, _: Any) -> Result<Response<FlightStream>, Status> {
-        match feed::request::from_ticket(request.get_ref()) {
-            Ok(Some(wanted)) => Ok(Response::new(self.feeds.answer(&wanted)?)),
-            Ok(None) => Err(Status::invalid_argument(
-                "the ticket is neither one of a query nor one of a feed of this server",
-            )),
-            Err(error) => Err(Status::invalid_argument(error.to_string())),
-        }
+        self.others.answer(request.get_ref()).map(Response::new)
     }
 
     async fn do_action_create_prepared_statement(
@@ -229,7 +265,8 @@ impl FlightSqlService for FlightSqlServer {
         request: Request<Ticket>,
     ) -> Result<Response<FlightStream>, Status> {
         let statement = self.prepared.get(&query.prepared_statement_handle)?;
-        self.run(Session::of(&request), statement).await
+        let question = Question::of(&request, statement.sql, statement.parameters);
+        self.run(Session::of(&request), question).await
     }
 
     async fn get_flight_info_catalogs(
@@ -313,7 +350,7 @@ impl FlightSqlService for FlightSqlServer {
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
         let command = query.as_any();
-        self.info(&catalog::sql_info(query)?.schema(), &command, request.into_inner())
+        self.info(&catalog::sql_info(query, self.version)?.schema(), &command, request.into_inner())
     }
 
     async fn do_get_sql_info(
@@ -321,7 +358,7 @@ impl FlightSqlService for FlightSqlServer {
         query: CommandGetSqlInfo,
         _: Request<Ticket>,
     ) -> Result<Response<FlightStream>, Status> {
-        Ok(one(catalog::sql_info(query)?))
+        Ok(one(catalog::sql_info(query, self.version)?))
     }
 
     async fn get_flight_info_xdbc_type_info(

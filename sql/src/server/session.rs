@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use sql::coverage::Coverage;
 use tonic::Request;
+
+use crate::coverage::Coverage;
 
 /// What is remembered of the client at the other end of a connection.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Session(Arc<Mutex<Option<Coverage>>>);
+pub struct Session(Arc<Mutex<Option<Coverage>>>);
 
 impl Session {
     /// The session of a request; an empty one where there is no connection.

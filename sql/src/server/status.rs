@@ -1,15 +1,14 @@
 //! What is wrong with a query, as a gRPC status.
 
 use arrow_flight::error::FlightError;
-use sql::error::SqlError;
 use tonic::{Code, Status};
 
-/// The header that says where in the query it is: `line:column`, both from 1.
-const PLACE: &str = "parallax-query-place";
+use crate::error::SqlError;
+use crate::headers;
 
-/// The status for an error of the engine.
-pub(super) fn of_error(error: &SqlError) -> Status {
-    let code = match error {
+/// The code for an error of the engine.
+pub(crate) fn code(error: &SqlError) -> Code {
+    match error {
         SqlError::Syntax { .. } | SqlError::Unknown { .. } | SqlError::Plan { .. } | SqlError::Statements { .. } => {
             Code::InvalidArgument
         }
@@ -17,14 +16,18 @@ pub(super) fn of_error(error: &SqlError) -> Status {
         SqlError::Queries { .. } | SqlError::Memory { .. } | SqlError::Rows { .. } => Code::ResourceExhausted,
         SqlError::Time { .. } => Code::DeadlineExceeded,
         SqlError::Cancelled => Code::Cancelled,
-        SqlError::History(_) => Code::Unavailable,
+        SqlError::History(_) | SqlError::Nodes { .. } => Code::Unavailable,
         SqlError::Run { .. } => Code::Unknown,
-    };
-    let mut status = Status::new(code, error.to_string());
+    }
+}
+
+/// The status for an error of the engine.
+pub(super) fn of_error(error: &SqlError) -> Status {
+    let mut status = Status::new(code(error), error.to_string());
     if let Some((line, column)) = error.location()
         && let Ok(place) = format!("{line}:{column}").parse()
     {
-        status.metadata_mut().insert(PLACE, place);
+        status.metadata_mut().insert(headers::PLACE, place);
     }
     status
 }

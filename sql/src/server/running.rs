@@ -6,21 +6,45 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use futures::{Stream, StreamExt as _};
-use sql::engine::Engine;
-use sql::error::SqlError;
-use sql::interrupt::CancelOnDrop;
-use sql::scalar::ScalarValue;
+use serving::priority;
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use tonic::Status;
+use tonic::{Request, Status};
 
+use super::session::Session;
 use super::status::of_error;
-use crate::priority;
-use crate::serve::connection::Session;
+use crate::coverage::CoverageAtEnd;
+use crate::engine::{Asked, Engine};
+use crate::error::SqlError;
+use crate::headers;
+use crate::interrupt::CancelOnDrop;
+use crate::scalar::ScalarValue;
 
 /// Batches that wait for the client to take them.
 const WAITING: usize = 2;
+
+/// A query, and what a client has said beside it.
+#[derive(Debug)]
+pub(super) struct Question {
+    sql: String,
+    parameters: Vec<ScalarValue>,
+    partial: bool,
+    part_of: Option<String>,
+}
+
+impl Question {
+    /// The question of a request.
+    pub(super) fn of<T>(request: &Request<T>, sql: String, parameters: Vec<ScalarValue>) -> Self {
+        let header = |name: &str| request.metadata().get(name).and_then(|value| value.to_str().ok());
+        Self {
+            sql,
+            parameters,
+            partial: header(headers::PARTIAL) == Some("true"),
+            part_of: header(headers::PART_OF).map(str::to_owned),
+        }
+    }
+}
 
 /// The threads of queries.
 pub(super) struct Queries(Option<Runtime>);
@@ -46,17 +70,18 @@ impl Queries {
         Ok(Self(Some(runtime)))
     }
 
-    /// Starts a query of a session. It ends with the stream that is returned: by its last row, or because the stream is dropped.
+    /// Starts a query of a session. It ends with the stream that is returned: by its last row, or because the stream is
+    /// dropped. Beside it the coverage that is settled only with the last row, if it is.
     pub(super) async fn start(
         &self,
         engine: Arc<Engine>,
         session: Session,
-        sql: String,
-        parameters: Vec<ScalarValue>,
+        question: Question,
     ) -> Result<
         (
             SchemaRef,
             impl Stream<Item = Result<RecordBatch, Status>> + Send + use<>,
+            Option<Arc<CoverageAtEnd>>,
         ),
         Status,
     > {
@@ -72,9 +97,14 @@ impl Queries {
         let mut task = JoinSet::new();
         let query = async move {
             let started = std::time::Instant::now();
-            let previous = session.previous();
-            let answer = engine.query_after(&sql, parameters, previous.as_ref(), cancelled);
-            let mut answer = match answer.await {
+            let Question { sql, parameters, partial, part_of } = question;
+            let asked = Asked {
+                previous: session.previous(),
+                cancelled,
+                partial,
+                part_of,
+            };
+            let mut answer = match engine.query_as(&sql, parameters, asked).await {
                 Ok(answer) => answer,
                 Err(error) => {
                     tracing::debug!(sql, "a query failed: {error}");
@@ -84,7 +114,7 @@ impl Queries {
                 }
             };
             session.answered(&sql, &answer.coverage);
-            if begun.send(Ok(answer.schema)).is_err() {
+            if begun.send(Ok((answer.schema, answer.at_end.clone()))).is_err() {
                 return;
             }
             let mut rows = 0;
@@ -96,16 +126,19 @@ impl Queries {
                     break;
                 }
             }
+            if let Some(at_end) = &answer.at_end {
+                session.answered(&sql, &at_end.coverage());
+            }
             tracing::debug!(sql, rows, took = ?started.elapsed(), "answered a query");
         };
         task.spawn_on(query, runtime.handle());
-        let schema = begins
+        let (schema, at_end) = begins
             .await
-            .map_err(|_| Status::internal("the query ended before it began; the observer's log says why"))??;
+            .map_err(|_| Status::internal("the query ended before it began; the server's log says why"))??;
         let rows = futures::stream::unfold((receiver, task, cancel), |(mut receiver, task, cancel)| async {
             let batch = receiver.recv().await?;
             Some((batch, (receiver, task, cancel)))
         });
-        Ok((schema, rows))
+        Ok((schema, rows, at_end))
     }
 }
