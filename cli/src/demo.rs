@@ -94,6 +94,7 @@ async fn cluster(mut stop: impl Future<Output = ()> + Unpin) -> Result<()> {
     show::nodes(&cluster.address).await?;
     let limit = (!stdout().is_terminal()).then_some(LIVE);
     show::flows(&cluster.address, limit, stop).await?;
+    show::question(&cluster.address).await?;
     show::status(&cluster.address).await
 }
 

@@ -72,6 +72,21 @@ struct Whom {
 }
 
 impl SqlArgs {
+    /// One question to a server.
+    pub(crate) fn of(query: &str) -> Self {
+        Self {
+            query: Some(query.to_owned()),
+            file: None,
+            whom: Whom {
+                from: None,
+                engine: EngineChoice::Embedded,
+                partial: false,
+            },
+            output: None,
+            examples: false,
+        }
+    }
+
     /// Asks, and prints the answers.
     ///
     /// # Errors

@@ -200,7 +200,7 @@ fn a_cluster_is_shown_by_its_relay() {
             .any(|line| line.starts_with(node) && line.contains("Connected"));
         assert!(connected, "{node}: {text}");
     }
-    for expected in ["NETFILTER_DROP", "NO_SOCKET", "Connected Nodes: 5/5"] {
+    for expected in ["NETFILTER_DROP", "NO_SOCKET", "Connected Nodes: 5/5", "drop_reason"] {
         assert!(text.contains(expected), "{expected}: {text}");
     }
     assert_eq!(interfaces(), before);

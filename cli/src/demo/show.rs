@@ -20,6 +20,7 @@ use super::summary::{Summary, is_drop, is_harmless};
 use crate::connect::{Server, refused};
 use crate::list::ListCommand;
 use crate::settings::Settings;
+use crate::sql::SqlArgs;
 use crate::status::StatusArgs;
 
 /// How long a relay may take to reach its nodes.
@@ -62,6 +63,19 @@ pub(super) async fn nodes(address: &str) -> Result<()> {
     ListCommand::nodes().run(settings(address)).await?;
     println!();
     Ok(())
+}
+
+/// What is asked of all nodes in SQL.
+const QUESTION: &str = "SELECT node, drop_reason, count(*) AS drops FROM drops WHERE NOT is_noise GROUP BY node, drop_reason \
+                        ORDER BY drops DESC, node LIMIT 8";
+
+/// Asks a server in SQL, as `parallax sql` does.
+///
+/// # Errors
+/// If it can't be asked.
+pub(super) async fn question(address: &str) -> Result<()> {
+    println!("\n$ parallax sql --server {address} \"{QUESTION}\"");
+    SqlArgs::of(QUESTION).run(settings(address)).await
 }
 
 /// Shows how a server is, as `parallax status` does.
