@@ -6,11 +6,10 @@ use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _, stream};
 use sql::client::{Question, Rows, ask};
 use sql::cluster::Node;
-use tokio::sync::watch;
 use tonic::Status;
 
 use crate::cluster::Cluster;
-use crate::connection::{Peer, PeerState};
+use crate::connection::{Peer, PeerState, lost};
 
 impl sql::cluster::Cluster for Cluster {
     fn nodes(&self) -> Vec<Arc<dyn Node>> {
@@ -44,14 +43,14 @@ impl Node for PeerNode {
             let (channel, generation) = match known {
                 Ok(PeerState::Connected(connected)) => (connected.channel.clone(), connected.generation),
                 Ok(PeerState::Unavailable { why, .. }) => return Err(Status::unavailable(why.to_string())),
-                Ok(PeerState::Connecting) | Err(_) => return Err(Status::unavailable(REMOVED)),
-            };
-            let answer = tokio::select! {
-                answer = ask(channel, question) => answer?,
-                why = lost(state.clone(), generation) => return Err(why),
+                Ok(PeerState::Connecting) | Err(_) => return Err(Status::unavailable("it is no peer any more")),
             };
             // A connection may hang for long: who is asked how it is, and doesn't answer, is lost sooner.
-            let lost = lost(state, generation).boxed();
+            let mut lost = async move { Status::unavailable(lost(&mut state, generation).await) }.boxed();
+            let answer = tokio::select! {
+                answer = ask(channel, question) => answer?,
+                why = &mut lost => return Err(why),
+            };
             let batches = stream::unfold(Some((answer.batches, lost)), async |state| {
                 let (mut batches, mut lost) = state?;
                 tokio::select! {
@@ -65,17 +64,5 @@ impl Node for PeerNode {
             })
         }
         .boxed()
-    }
-}
-
-const REMOVED: &str = "it is no peer any more";
-
-/// Waits until this connection to a peer is over; why it is.
-async fn lost(mut state: watch::Receiver<PeerState>, generation: u64) -> Status {
-    let over = |state: &PeerState| !matches!(state, PeerState::Connected(now) if now.generation == generation);
-    match state.wait_for(over).await.as_deref() {
-        Ok(PeerState::Unavailable { why, .. }) => Status::unavailable(why.to_string()),
-        Ok(_) => Status::unavailable("the connection broke"),
-        Err(_) => Status::unavailable(REMOVED),
     }
 }

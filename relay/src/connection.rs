@@ -142,6 +142,16 @@ impl Drop for Peer {
     }
 }
 
+/// Comes when a connection to a peer is over; why.
+pub(crate) async fn lost(state: &mut watch::Receiver<PeerState>, generation: u64) -> String {
+    let over = |state: &PeerState| !matches!(state, PeerState::Connected(now) if now.generation == generation);
+    match state.wait_for(over).await.as_deref() {
+        Ok(PeerState::Unavailable { why, .. }) => why.to_string(),
+        Ok(_) => "it was connected anew".to_owned(),
+        Err(_) => "it is no peer any more".to_owned(),
+    }
+}
+
 /// Pauses between attempts: from a quarter of a second to ten, with jitter, for ever.
 pub(crate) fn backoff() -> ExponentialBuilder {
     ExponentialBuilder::default()

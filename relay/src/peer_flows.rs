@@ -15,7 +15,7 @@ use serving::connect::told;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tonic::{Code, Status};
 
-use crate::connection::{Connected, Peer, PeerState};
+use crate::connection::{Connected, Peer, PeerState, lost};
 
 /// Largest message that is read.
 const MESSAGE_BYTES: usize = 64 << 20;
@@ -251,15 +251,5 @@ impl Feed {
             };
             self.send(Event::Heard(Box::new(heard))).await?;
         }
-    }
-}
-
-/// Comes when the connection is over; why.
-async fn lost(state: &mut watch::Receiver<PeerState>, generation: u64) -> String {
-    let over = |state: &PeerState| !matches!(state, PeerState::Connected(now) if now.generation == generation);
-    match state.wait_for(over).await.as_deref() {
-        Ok(PeerState::Unavailable { why, .. }) => why.to_string(),
-        Ok(_) => "it was connected anew".to_owned(),
-        Err(_) => "it is no peer any more".to_owned(),
     }
 }

@@ -2,6 +2,8 @@
 //! fails, and when something does.
 #![allow(clippy::unwrap_used)]
 
+#[path = "cluster/certificates.rs"]
+mod certificates;
 #[path = "cluster/client.rs"]
 mod client;
 #[path = "cluster/faults.rs"]

@@ -73,7 +73,8 @@ impl Coverage {
     /// Whether nothing is missing, as far as anybody knows.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.lost_events() == 0 && self.unknown_losses == 0
+        self.lost_events() == 0
+            && self.unknown_losses == 0
             && self.files_skipped.is_empty()
             && self.nodes.as_ref().is_none_or(|nodes| nodes.failed.is_empty())
     }
@@ -116,10 +117,11 @@ impl Coverage {
         self.live_rows += said.live_rows;
         self.files_read += said.files_read;
         self.files_pruned += said.files_pruned;
-        self.files_skipped.extend(said.files_skipped.iter().map(|skipped| Skipped {
-            path: format!("{node}: {}", skipped.path),
-            why: skipped.why.clone(),
-        }));
+        self.files_skipped
+            .extend(said.files_skipped.iter().map(|skipped| Skipped {
+                path: format!("{node}: {}", skipped.path),
+                why: skipped.why.clone(),
+            }));
         for (stage, count) in &said.lost {
             *self.lost.entry(stage.clone()).or_default() += count;
         }
@@ -322,7 +324,10 @@ mod tests {
         collector.node("b", &said(5, 8, 1), 2, 20);
         collector.failed("c", "it is away");
         let coverage = collector.finish(&[]);
-        assert_eq!((coverage.from_ns, coverage.to_ns, coverage.live_rows), (Some(5), Some(30), 10));
+        assert_eq!(
+            (coverage.from_ns, coverage.to_ns, coverage.live_rows),
+            (Some(5), Some(30), 10)
+        );
         assert_eq!(coverage.lost_events(), 5, "the same losses of a node count once");
         let nodes = coverage.nodes.clone().unwrap();
         assert_eq!((nodes.answered, nodes.rows, nodes.bytes), (2, 10, 130));

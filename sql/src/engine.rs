@@ -27,10 +27,10 @@ use history::store::Store;
 use tokio::time::Instant;
 use url::Url;
 
-use crate::cluster::table::NodesTable;
 use crate::cluster::push_down::PushToNodes;
+use crate::cluster::table::NodesTable;
 use crate::cluster::{AskedNodes, Cluster};
-use crate::coverage::{CoverageAtEnd, Collector, Coverage, METADATA_KEY, coverage_batch, coverage_schema};
+use crate::coverage::{Collector, Coverage, CoverageAtEnd, METADATA_KEY, coverage_batch, coverage_schema};
 use crate::error::SqlError;
 use crate::interrupt::{Cancelled, Interrupt, InterruptJoins};
 use crate::limits::{LimitedStream, Limits};
@@ -205,7 +205,11 @@ impl Engine {
                 place,
             )),
             coverage,
-            at_end: self.sources.cluster.is_some().then(|| Arc::new(CoverageAtEnd(collector))),
+            at_end: self
+                .sources
+                .cluster
+                .is_some()
+                .then(|| Arc::new(CoverageAtEnd(collector))),
         })
     }
 

@@ -44,7 +44,12 @@ impl Places {
     /// If all places are taken.
     pub(crate) fn take(&self, part_of: Option<&str>) -> Result<Place, SqlError> {
         let full = || SqlError::Queries { limit: self.limit };
-        let new = || Arc::clone(&self.free).try_acquire_owned().map(Arc::new).map_err(|_| full());
+        let new = || {
+            Arc::clone(&self.free)
+                .try_acquire_owned()
+                .map(Arc::new)
+                .map_err(|_| full())
+        };
         let Some(whole) = part_of else {
             return new();
         };

@@ -25,8 +25,8 @@ use arrow_flight::sql::{
     ProstMessageExt as _, SqlInfo, TicketStatementQuery,
 };
 use arrow_flight::{
-    Action, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage, SchemaAsIpc,
-    Ticket,
+    Action, FlightData, FlightDescriptor, FlightEndpoint, FlightInfo, HandshakeRequest, HandshakeResponse, IpcMessage,
+    SchemaAsIpc, Ticket,
 };
 use arrow_ipc::writer::IpcWriteOptions;
 use arrow_schema::{Schema, SchemaRef};
@@ -350,7 +350,11 @@ impl FlightSqlService for FlightSqlServer {
         request: Request<FlightDescriptor>,
     ) -> Result<Response<FlightInfo>, Status> {
         let command = query.as_any();
-        self.info(&catalog::sql_info(query, self.version)?.schema(), &command, request.into_inner())
+        self.info(
+            &catalog::sql_info(query, self.version)?.schema(),
+            &command,
+            request.into_inner(),
+        )
     }
 
     async fn do_get_sql_info(

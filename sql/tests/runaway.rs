@@ -41,7 +41,16 @@ fn engine(time: Duration) -> Arc<Engine> {
 
 async fn rows(engine: &Engine, sql: &str, cancelled: Cancelled) -> Result<usize, SqlError> {
     let limits = engine.limits();
-    let answer = engine.query_as(sql, Vec::new(), Asked { cancelled, ..Asked::default() }).await?;
+    let answer = engine
+        .query_as(
+            sql,
+            Vec::new(),
+            Asked {
+                cancelled,
+                ..Asked::default()
+            },
+        )
+        .await?;
     let batches: Vec<_> = answer
         .stream
         .try_collect()

@@ -81,7 +81,11 @@ pub(crate) fn covered(coverage: &Coverage) -> Option<String> {
         parts.push(format!("{} {word} sent {rows} rows, {sent}", nodes.answered));
     }
     if let Some(nodes) = failed {
-        let each: Vec<String> = nodes.failed.iter().map(|(node, why)| format!("{node}: {why}")).collect();
+        let each: Vec<String> = nodes
+            .failed
+            .iter()
+            .map(|(node, why)| format!("{node}: {why}"))
+            .collect();
         parts.push(format!("MISSING {}", each.join(", ")));
     }
     Some(parts.join("; "))

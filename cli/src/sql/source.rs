@@ -12,9 +12,9 @@ use futures::stream::BoxStream;
 use futures::{StreamExt as _, TryStreamExt as _};
 use tonic::Status;
 
+use super::Whom;
 use super::caret::point;
 use super::cluster::Cluster;
-use super::Whom;
 use super::engine::EngineChoice;
 use super::files::Files;
 use super::statements::Statement;
@@ -118,7 +118,9 @@ impl Source {
 
 fn failed(status: &Status, statement: &Statement) -> anyhow::Error {
     if status.code() == tonic::Code::Unimplemented && status.message().is_empty() {
-        return anyhow::anyhow!("this server does not answer SQL; parallax-observer and parallax-relay do, servers of others don't");
+        return anyhow::anyhow!(
+            "this server does not answer SQL; parallax-observer and parallax-relay do, servers of others don't"
+        );
     }
     let place = status.metadata().get(headers::PLACE).and_then(|place| {
         let (line, column) = place.to_str().ok()?.split_once(':')?;

@@ -17,8 +17,8 @@ use serving::connect::told;
 use tokio::time::{MissedTickBehavior, interval};
 use tonic::Code;
 
-use super::{Event, Feed, Gone, Heard, MESSAGE_BYTES, Outcome, lost};
-use crate::connection::Connected;
+use super::{Event, Feed, Gone, Heard, MESSAGE_BYTES, Outcome};
+use crate::connection::{Connected, lost};
 use flow::clock::wall_ns;
 
 /// How often rows go on, and a quiet peer is heard of.

@@ -228,3 +228,39 @@ async fn what_a_client_that_does_not_read_misses_is_counted_exactly() {
         assert_eq!(missing, client_lost, "{node}: {} came of {span}", numbers.len());
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_that_are_renewed_cost_no_flow() {
+    let _alone = alone().await;
+    let good_for = Duration::from_secs(25);
+    let Some(mut lab) = Lab::start_encrypted(good_for).await else {
+        return skip();
+    };
+    let started = std::time::Instant::now();
+    let (sent, got) = under_traffic(&mut lab, 7210, 10, async |lab| {
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            lab.renew_certificates(Duration::from_secs(3600));
+        }
+    })
+    .await;
+    row("certificates renewed three times", sent.iter().sum(), &got);
+    all_of(0..NODES, &sent, &got);
+    assert_eq!(got.repeated(), 0);
+    assert!(
+        got.states("c1/n0")
+            .iter()
+            .all(|state| *state == NodeState::NodeConnected)
+    );
+    // The old ones are over; who connects now has to be shown the new ones, and has to show one.
+    tokio::time::sleep(good_for.saturating_sub(started.elapsed()) + Duration::from_secs(1)).await;
+    lab.restart_relay();
+    let mut client = Client::connect(&lab.relay_socket()).await;
+    let end = std::time::Instant::now() + Duration::from_secs(30);
+    while client.connected().await < NODES {
+        assert!(std::time::Instant::now() < end, "{:?}", client.nodes().await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let again = client.ask(of_port(7210)).await;
+    all_of(0..NODES, &sent, &again);
+}

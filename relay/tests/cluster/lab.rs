@@ -12,6 +12,8 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 
+use super::certificates::Certificates;
+
 pub const NODES: usize = 5;
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -21,11 +23,17 @@ pub struct Lab {
     observers: Vec<Option<Child>>,
     relay: Option<Child>,
     flags: Vec<String>,
+    certificates: Option<Certificates>,
 }
 
 /// Says that a test could not run here.
 pub fn skip() {
     println!("skipped: this needs root, `ip`, and parallax-observer beside parallax-relay (cargo build -p observer)");
+}
+
+/// Where observers are asked.
+fn addresses() -> Vec<String> {
+    (0..NODES).map(|node| format!("10.98.0.{}", node + 1)).collect()
 }
 
 fn observer() -> PathBuf {
@@ -41,6 +49,21 @@ fn ip(arguments: &str) -> bool {
 impl Lab {
     /// Five observers with those flags, connected, and a relay that has them all; `None` where that can't be.
     pub async fn start(flags: &[&str]) -> Option<Self> {
+        Self::start_with(flags, None).await
+    }
+
+    /// As [`Lab::start`], where observers and relay show each other certificates that are good for so long.
+    pub async fn start_encrypted(good_for: Duration) -> Option<Self> {
+        Self::start_with(&[], Some(Certificates::new(&addresses(), good_for))).await
+    }
+
+    /// New certificates in the files of the old ones.
+    pub fn renew_certificates(&self, good_for: Duration) {
+        let certificates = self.certificates.as_ref().expect("it is encrypted");
+        certificates.renew(&addresses(), good_for);
+    }
+
+    async fn start_with(flags: &[&str], certificates: Option<Certificates>) -> Option<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         if !Uid::effective().is_root() || !observer().exists() || !ip("netns list") {
             return None;
@@ -52,6 +75,7 @@ impl Lab {
             observers: (0..NODES).map(|_| None).collect(),
             relay: None,
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            certificates,
         };
         lab.build();
         for node in 0..NODES {
@@ -135,13 +159,11 @@ impl Lab {
                 "--log",
                 "warn",
             ])
-            .args([
-                "--interface",
-                "d0",
-                "--listen",
-                &format!("10.98.0.{}:4244", node + 1),
+            .args(["--interface", "d0", "--listen", &format!("10.98.0.{}:4244", node + 1)])
+            .args(self.encryption(
+                ["--tls-cert-file", "--tls-key-file", "--tls-client-ca-files"],
                 "--insecure",
-            ])
+            ))
             .args(&self.flags)
             .stdout(Stdio::null())
             .stderr(self.log(&format!("observer{node}")))
@@ -150,7 +172,11 @@ impl Lab {
     }
 
     pub fn start_relay(&mut self) {
-        let peers: Vec<String> = (0..NODES).map(|node| format!("10.98.0.{}:4244", node + 1)).collect();
+        let scheme = if self.certificates.is_some() { "tls://" } else { "" };
+        let peers: Vec<String> = addresses()
+            .iter()
+            .map(|address| format!("{scheme}{address}:4244"))
+            .collect();
         let child = Command::new("ip")
             .args(["netns", "exec", &self.netns(NODES)])
             .arg(env!("CARGO_BIN_EXE_parallax-relay"))
@@ -160,10 +186,28 @@ impl Lab {
                 "--listen",
                 &format!("unix://{}", self.relay_socket().display()),
             ])
+            .args(self.encryption(
+                ["--tls-client-cert-file", "--tls-client-key-file", "--tls-ca-cert-files"],
+                "--log=info",
+            ))
             .stdout(Stdio::null())
             .stderr(self.log("relay"))
             .spawn();
         self.relay = Some(child.unwrap());
+    }
+
+    /// Flags for certificate, key and authority; else the one without.
+    fn encryption(&self, flags: [&str; 3], without: &str) -> Vec<String> {
+        let Some(certificates) = &self.certificates else {
+            return vec![without.to_owned()];
+        };
+        let files = ["tls.crt", "tls.key", "ca.crt"].map(|name| certificates.path(name).display().to_string());
+        flags
+            .into_iter()
+            .map(str::to_owned)
+            .zip(files)
+            .flat_map(|(flag, file)| [flag, file])
+            .collect()
     }
 
     /// A relay whose only peer is the relay. It ends with the value.

@@ -84,18 +84,34 @@ async fn groups_come_from_the_nodes_and_flows_stay_there() {
          GROUP BY \"cluster\", node ORDER BY packets"
     );
     let (groups, moved) = relay.rows(&by_node).await;
-    let wanted: Vec<String> = (0..NODES).map(|node| format!("c1 n{node} {} 43.0 true", 1000 * (node + 1))).collect();
+    let wanted: Vec<String> = (0..NODES)
+        .map(|node| format!("c1 n{node} {} 43.0 true", 1000 * (node + 1)))
+        .collect();
     assert_eq!(groups, wanted);
-    assert_eq!((moved.answered, moved.rows), (NODES, NODES as u64), "a group of each node");
+    assert_eq!(
+        (moved.answered, moved.rows),
+        (NODES, NODES as u64),
+        "a group of each node"
+    );
     // The same groups, of flows that have to come here first: a median of a cluster is made of all values.
-    let (_, all) = relay.rows(&format!("SELECT node, median(length) FROM flows WHERE {SENT} GROUP BY node")).await;
+    let (_, all) = relay
+        .rows(&format!(
+            "SELECT node, median(length) FROM flows WHERE {SENT} GROUP BY node"
+        ))
+        .await;
     assert_eq!(all.rows, 15_000);
-    println!("GROUP BY over {NODES} nodes moved {} rows, {} bytes; its 15,000 flows, two columns each, {} bytes", moved.rows, moved.bytes, all.bytes);
+    println!(
+        "GROUP BY over {NODES} nodes moved {} rows, {} bytes; its 15,000 flows, two columns each, {} bytes",
+        moved.rows, moved.bytes, all.bytes
+    );
     assert!(moved.bytes < all.bytes / 10);
 
     let newest = format!("SELECT node, source_port, time FROM flows WHERE {SENT} ORDER BY time DESC LIMIT 3");
     let (rows, moved) = relay.rows(&newest).await;
-    assert!(rows.len() == 3 && rows.iter().all(|row| row.starts_with("n4 ")), "{rows:?}");
+    assert!(
+        rows.len() == 3 && rows.iter().all(|row| row.starts_with("n4 ")),
+        "{rows:?}"
+    );
     assert_eq!(moved.rows, 3 * NODES as u64);
 
     // A relay is asked like a node, by another relay too.
@@ -108,7 +124,10 @@ async fn groups_come_from_the_nodes_and_flows_stay_there() {
 
     // What is wrong with a question is said as a node says it, with the place.
     let error = relay.ask("SELECT tim FROM flows", false).await.unwrap_err();
-    assert!(error.code() == Code::InvalidArgument && error.message().contains("`time`"), "{error:?}");
+    assert!(
+        error.code() == Code::InvalidArgument && error.message().contains("`time`"),
+        "{error:?}"
+    );
     assert!(error.metadata().get(sql::headers::PLACE).is_some());
 }
 
@@ -147,7 +166,10 @@ async fn a_node_that_fails_is_named_and_may_be_left_out() {
             assert!(rows > 3 * 20_000, "those of the others: {rows}");
         } else {
             let error = rest.unwrap_err();
-            assert!(error.code() == Code::Unavailable && error.message().contains(&name), "{error:?}");
+            assert!(
+                error.code() == Code::Unavailable && error.message().contains(&name),
+                "{error:?}"
+            );
             assert!(error.message().contains("--partial"), "{error:?}");
             lab.start_observer(victim);
             let end = Instant::now() + Duration::from_secs(30);

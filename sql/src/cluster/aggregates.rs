@@ -30,7 +30,9 @@ fn is_of_values(name: &str) -> bool {
 pub(super) fn distinct_value(expr: &Expr) -> Option<&Expr> {
     match expr {
         Expr::Alias(alias) => distinct_value(&alias.expr),
-        Expr::AggregateFunction(AggregateFunction { func, params }) if params.distinct && !is_of_values(func.name()) => {
+        Expr::AggregateFunction(AggregateFunction { func, params })
+            if params.distinct && !is_of_values(func.name()) =>
+        {
             match params.args.as_slice() {
                 [value] if params.filter.is_none() && params.order_by.is_empty() => Some(value),
                 _ => None,

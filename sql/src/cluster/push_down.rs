@@ -92,7 +92,11 @@ impl Source {
                 let place = self.schema.index_of_column(column)?;
                 // What it is made of is over the table already.
                 let made_of = self.columns[place].clone();
-                Ok(Transformed::new(made_of, true, datafusion::common::tree_node::TreeNodeRecursion::Jump))
+                Ok(Transformed::new(
+                    made_of,
+                    true,
+                    datafusion::common::tree_node::TreeNodeRecursion::Jump,
+                ))
             })
             .data()
     }
@@ -116,8 +120,12 @@ fn groups(aggregate: &datafusion::logical_expr::Aggregate) -> Result<Option<Logi
     let Some(table) = source.table() else {
         return Ok(None);
     };
-    let groups = (aggregate.group_expr.iter()).map(|expr| source.over_table(expr)).collect::<Result<Vec<_>>>()?;
-    let aggregates = (aggregate.aggr_expr.iter()).map(|expr| source.over_table(expr)).collect::<Result<Vec<_>>>()?;
+    let groups = (aggregate.group_expr.iter())
+        .map(|expr| source.over_table(expr))
+        .collect::<Result<Vec<_>>>()?;
+    let aggregates = (aggregate.aggr_expr.iter())
+        .map(|expr| source.over_table(expr))
+        .collect::<Result<Vec<_>>>()?;
     // Nodes group by what is to be distinct as well: each value comes once from each of them.
     let mut nodes = groups.clone();
     for value in aggregates.iter().filter_map(distinct_value) {

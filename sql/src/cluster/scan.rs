@@ -57,7 +57,12 @@ impl NodesExec {
 
 impl DisplayAs for NodesExec {
     fn fmt_as(&self, _: DisplayFormatType, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "NodesExec: nodes={}, sql={}", self.nodes.nodes.len(), self.sql)
+        write!(
+            formatter,
+            "NodesExec: nodes={}, sql={}",
+            self.nodes.nodes.len(),
+            self.sql
+        )
     }
 }
 
@@ -106,7 +111,10 @@ impl ExecutionPlan for NodesExec {
             bytes: MetricBuilder::new(&self.metrics).counter("bytes_moved", partition),
         };
         let answer = stream::once(part.ask(Arc::clone(&self.sql))).flatten();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), answer)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            answer,
+        )))
     }
 
     fn metrics(&self) -> Option<MetricsSet> {
@@ -171,12 +179,18 @@ impl Part {
                 Some(column) => Ok(arrow_cast::cast(column, field.data_type())?),
                 None => {
                     let name = self.node.name();
-                    Err(DataFusionError::Execution(format!("{name} has answered with too few columns")))
+                    Err(DataFusionError::Execution(format!(
+                        "{name} has answered with too few columns"
+                    )))
                 }
             })
             .collect::<Result<Vec<_>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
+        Ok(RecordBatch::try_new_with_options(
+            Arc::clone(&self.schema),
+            columns,
+            &options,
+        )?)
     }
 
     fn ended(&self, answer: &Rows) {

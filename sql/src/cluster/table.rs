@@ -72,12 +72,20 @@ impl TableProvider for NodesTable {
         let select = Select {
             table: self.name,
             columns: places.iter().map(column).collect::<Result<_>>()?,
-            filters: filters.iter().map(|filter| self.text(&bare(filter)?)).collect::<Result<_>>()?,
+            filters: filters
+                .iter()
+                .map(|filter| self.text(&bare(filter)?))
+                .collect::<Result<_>>()?,
             limit,
             ..Select::default()
         };
         let wanted = (0..places.len()).collect();
-        Ok(ask(&self.nodes, select.to_string().into(), wanted, Arc::new(self.schema.project(places)?)))
+        Ok(ask(
+            &self.nodes,
+            select.to_string().into(),
+            wanted,
+            Arc::new(self.schema.project(places)?),
+        ))
     }
 }
 

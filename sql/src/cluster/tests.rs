@@ -224,9 +224,18 @@ async fn columns_limits_and_orders_go_to_the_nodes() {
 #[tokio::test]
 async fn the_plan_shows_what_nodes_are_asked() {
     let (relay, _) = cluster(2, |_| Failing::Not);
-    let plan = ask(&relay, "EXPLAIN SELECT count(*) FROM flows").await.unwrap().join("\n");
-    assert!(plan.contains("NodesExec: nodes=2, sql=SELECT count(1) AS c0 FROM flows"), "{plan}");
-    let measured = ask(&relay, "EXPLAIN ANALYZE SELECT count(*) FROM flows").await.unwrap().join("\n");
+    let plan = ask(&relay, "EXPLAIN SELECT count(*) FROM flows")
+        .await
+        .unwrap()
+        .join("\n");
+    assert!(
+        plan.contains("NodesExec: nodes=2, sql=SELECT count(1) AS c0 FROM flows"),
+        "{plan}"
+    );
+    let measured = ask(&relay, "EXPLAIN ANALYZE SELECT count(*) FROM flows")
+        .await
+        .unwrap()
+        .join("\n");
     assert!(measured.contains("output_rows=2, bytes_moved"), "{measured}");
 }
 
@@ -282,11 +291,19 @@ async fn a_cluster_answers_as_one_node_with_all_flows_would() {
     let alone = cluster(1, |_| Failing::Not).0;
     let direct = over(&all);
     let (relay, _) = cluster(3, |_| Failing::Not);
-    for sql in QUESTIONS.iter().copied().chain(examples::ALL.iter().map(|example| example.sql)) {
+    for sql in QUESTIONS
+        .iter()
+        .copied()
+        .chain(examples::ALL.iter().map(|example| example.sql))
+    {
         assert_eq!(sorted(&alone, sql).await, sorted(&direct, sql).await, "one node: {sql}");
         // Numbers are a node's own.
         if !sql.contains("sequence") && *sql != *"SELECT * FROM flows" {
-            assert_eq!(sorted(&relay, sql).await, sorted(&direct, sql).await, "three nodes: {sql}");
+            assert_eq!(
+                sorted(&relay, sql).await,
+                sorted(&direct, sql).await,
+                "three nodes: {sql}"
+            );
         }
     }
     assert_eq!(sorted(&relay, "SELECT * FROM flows").await.len(), all.len());
@@ -296,15 +313,24 @@ async fn a_cluster_answers_as_one_node_with_all_flows_would() {
 async fn what_nodes_are_asked_stays_as_it_is() {
     let (relay, nodes) = cluster(2, |_| Failing::Not);
     let mut text = String::new();
-    for sql in QUESTIONS.iter().copied().chain(examples::ALL.iter().map(|example| example.sql)) {
+    for sql in QUESTIONS
+        .iter()
+        .copied()
+        .chain(examples::ALL.iter().map(|example| example.sql))
+    {
         text.push_str(&format!("{}\n", sql.split_whitespace().collect::<Vec<_>>().join(" ")));
         // Nobody knows the time of now() before.
         for part in asked(&relay, &nodes, sql).await {
-            let part = part.split("arrow_cast(").enumerate().map(|(place, rest)| match rest.split_once(',') {
-                Some((number, rest)) if place > 0 && number.len() == 19 && number.starts_with("17") => format!("arrow_cast(NOW,{rest}"),
-                _ if place > 0 => format!("arrow_cast({rest}"),
-                _ => rest.to_owned(),
-            });
+            let part = part
+                .split("arrow_cast(")
+                .enumerate()
+                .map(|(place, rest)| match rest.split_once(',') {
+                    Some((number, rest)) if place > 0 && number.len() == 19 && number.starts_with("17") => {
+                        format!("arrow_cast(NOW,{rest}")
+                    }
+                    _ if place > 0 => format!("arrow_cast({rest}"),
+                    _ => rest.to_owned(),
+                });
             text.push_str(&format!("    {}\n", part.collect::<String>()));
         }
     }
@@ -314,7 +340,10 @@ async fn what_nodes_are_asked_stays_as_it_is() {
 #[tokio::test]
 async fn no_nodes_are_an_empty_cluster() {
     let (relay, _) = cluster(0, |_| Failing::Not);
-    assert_eq!(ask(&relay, "SELECT count(*), sum(length) FROM flows").await.unwrap(), ["0 | -"]);
+    assert_eq!(
+        ask(&relay, "SELECT count(*), sum(length) FROM flows").await.unwrap(),
+        ["0 | -"]
+    );
     assert!(ask(&relay, "SELECT * FROM drops LIMIT 3").await.unwrap().is_empty());
 }
 
@@ -334,9 +363,16 @@ async fn a_node_that_fails_is_named_or_left_out() {
             partial: true,
             ..Asked::default()
         };
-        let answer = relay.query_as("SELECT source_ip FROM flows", Vec::new(), partial).await.unwrap();
+        let answer = relay
+            .query_as("SELECT source_ip FROM flows", Vec::new(), partial)
+            .await
+            .unwrap();
         let at_end = answer.at_end.clone().unwrap();
-        let rest = if kept { all } else { all - all.div_ceil(3) + usize::from(all % 3 == 1) };
+        let rest = if kept {
+            all
+        } else {
+            all - all.div_ceil(3) + usize::from(all % 3 == 1)
+        };
         assert_eq!(rows(answer).await.unwrap().len(), rest, "{failing:?}");
         let nodes = at_end.coverage().nodes.unwrap();
         assert_eq!(nodes.answered, 2);
@@ -363,7 +399,9 @@ async fn a_question_that_looks_often_takes_one_place_of_a_node() {
 #[tokio::test]
 async fn what_a_node_refuses_is_told() {
     let (relay, _) = cluster(2, |_| Failing::Not);
-    let error = ask(&relay, "SELECT CAST(source_ip AS INT) FROM flows").await.unwrap_err();
+    let error = ask(&relay, "SELECT CAST(source_ip AS INT) FROM flows")
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("10."), "{error}");
     assert_eq!(crate::server::code(&error), Code::Unknown);
 }
@@ -371,7 +409,9 @@ async fn what_a_node_refuses_is_told() {
 fn any_literal() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<i64>().prop_map(|number| number.to_string()),
-        any::<f64>().prop_filter("a number", |number| number.is_finite()).prop_map(|number| format!("{number:e}")),
+        any::<f64>()
+            .prop_filter("a number", |number| number.is_finite())
+            .prop_map(|number| format!("{number:e}")),
         "[^\\x00]{0,12}".prop_map(|text| format!("'{}'", text.replace('\'', "''"))),
         (0_i64..4_000_000_000, 0_u32..1_000_000_000).prop_map(|(seconds, nanos)| {
             let time = chrono::DateTime::from_timestamp(seconds, nanos).unwrap();

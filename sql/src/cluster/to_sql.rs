@@ -10,9 +10,9 @@ use datafusion::common::tree_node::{Transformed, TransformedResult as _, TreeNod
 use datafusion::common::{Column, DFSchema, Result, ScalarValue, plan_err};
 use datafusion::execution::SessionState;
 use datafusion::functions::core::{arrow_cast, arrow_try_cast};
+use datafusion::functions_nested::expr_fn::make_array;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable as _, ScalarUDF, TryCast, lit};
-use datafusion::functions_nested::expr_fn::make_array;
 use datafusion::sql::unparser::expr_to_sql;
 
 use arrow_schema::DataType;
@@ -79,7 +79,10 @@ fn writable(expr: Expr) -> Result<Expr> {
 }
 
 fn call(function: Arc<ScalarUDF>, expr: Expr, data_type: &DataType) -> Expr {
-    Expr::ScalarFunction(ScalarFunction::new_udf(function, vec![expr, lit(data_type.to_string())]))
+    Expr::ScalarFunction(ScalarFunction::new_udf(
+        function,
+        vec![expr, lit(data_type.to_string())],
+    ))
 }
 
 fn literal(value: ScalarValue) -> Result<Expr> {

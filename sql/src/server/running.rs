@@ -97,7 +97,12 @@ impl Queries {
         let mut task = JoinSet::new();
         let query = async move {
             let started = std::time::Instant::now();
-            let Question { sql, parameters, partial, part_of } = question;
+            let Question {
+                sql,
+                parameters,
+                partial,
+                part_of,
+            } = question;
             let asked = Asked {
                 previous: session.previous(),
                 cancelled,
