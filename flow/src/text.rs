@@ -23,7 +23,7 @@ mod color;
 mod drop_text;
 mod escape;
 mod host;
-mod icmp;
+pub mod icmp;
 mod node_status;
 mod options;
 mod printer;
@@ -33,5 +33,5 @@ mod time;
 
 pub use options::{Format, Options};
 pub use printer::Printer;
-pub use summary::summary;
+pub use summary::{rcode_name, summary};
 pub use time::{TimeFormat, Zone};

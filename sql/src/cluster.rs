@@ -1,9 +1,9 @@
 //! The tables of a whole cluster: each node answers a part of the question, and what comes together is small.
 //!
-//! A query is planned as over any tables. Then [`push_down`] looks for what nodes can do themselves: filters, the columns
+//! A query is planned as over any tables. Then `push_down` looks for what nodes can do themselves: filters, the columns
 //! that are wanted, limits, the first of an order, and groups, of which each node counts its own. What it finds becomes
-//! the text of a query ([`select`], [`to_sql`]), which every node answers over its own `flows` ([`scan`]); the rest of the
-//! plan puts the answers together. Text, and not a plan, so that nodes check it as they check everybody's questions,
+//! the text of a query (`select`, `to_sql`), which every node answers over its own `flows` (`scan`); the rest of the plan
+//! puts the answers together. Text, and not a plan, so that nodes check it as they check everybody's questions,
 //! versions may differ, and EXPLAIN shows it.
 
 mod aggregates;

@@ -4,7 +4,8 @@
 //! 4443, 4861).
 
 /// Type and code of an ICMP message in one word, as in `DestinationUnreachable(Port)`.
-pub(super) fn v4(of_type: u32, code: u32) -> String {
+#[must_use]
+pub fn v4(of_type: u32, code: u32) -> String {
     let (name, codes): (&str, &[&str]) = match of_type {
         0 => ("EchoReply", &[]),
         3 => (
@@ -50,7 +51,8 @@ pub(super) fn v4(of_type: u32, code: u32) -> String {
 }
 
 /// Type and code of an ICMPv6 message in one word, as in `TimeExceeded(HopLimitExceeded)`.
-pub(super) fn v6(of_type: u32, code: u32) -> String {
+#[must_use]
+pub fn v6(of_type: u32, code: u32) -> String {
     let (name, codes): (&str, &[&str]) = match of_type {
         1 => (
             "DestinationUnreachable",

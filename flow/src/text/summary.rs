@@ -134,6 +134,13 @@ const RCODES: [&str; 6] = [
     "Query Refused",
 ];
 
+/// The response code of a DNS answer in words, or its number (RFC 1035, section 4.1.1).
+#[must_use]
+pub fn rcode_name(number: u32) -> String {
+    let known = usize::try_from(number).ok().and_then(|place| RCODES.get(place));
+    known.map_or_else(|| number.to_string(), |name| (*name).to_owned())
+}
+
 fn of_dns(l7: &Layer7, dns: &Dns) -> String {
     let question = format!("{} {}", dns.query, dns.qtypes.join(","));
     if l7.r#type() != L7FlowType::Response {
@@ -142,10 +149,7 @@ fn of_dns(l7: &Layer7, dns: &Dns) -> String {
     let mut text = String::from("DNS Answer");
     if dns.rcode != 0 {
         text.push_str(" RCode: ");
-        match RCODES.get(dns.rcode as usize) {
-            Some(name) => text.push_str(name),
-            None => write!(text, "{}", dns.rcode).expect("invariant: a String takes all text"),
-        }
+        text.push_str(&rcode_name(dns.rcode));
     } else {
         if !dns.ips.is_empty() {
             write!(text, " \"{}\"", dns.ips.join(",")).expect("invariant: a String takes all text");

@@ -1,0 +1,184 @@
+//! All metrics that are on, and what they have counted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use flow::batch::FlowBatch;
+
+use crate::config::MetricConfig;
+use crate::context::{Context, Contexts};
+use crate::metric::{self, Metric};
+use crate::rows::Rows;
+use crate::series::{Family, FamilyInfo};
+
+/// How much metrics may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Series of each family.
+    pub series: usize,
+    /// Series that nothing is added to for so long are forgotten.
+    pub idle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            series: 10_000,
+            idle: Duration::from_secs(600),
+        }
+    }
+}
+
+/// A time that belongs into a histogram.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timed {
+    /// The histogram.
+    pub family: FamilyInfo,
+    /// Names and values of its labels.
+    pub labels: Vec<(&'static str, Arc<str>)>,
+    /// The time.
+    pub seconds: f64,
+}
+
+/// Metrics of flows.
+pub struct FlowMetrics {
+    active: Vec<Active>,
+    limits: Limits,
+}
+
+struct Active {
+    config: MetricConfig,
+    metric: Box<dyn Metric>,
+    families: Vec<Family>,
+}
+
+impl Active {
+    fn new(config: &MetricConfig, limits: Limits) -> Self {
+        let metric = metric::of(config);
+        let context = config.context.labels();
+        let families = metric.families().iter();
+        Self {
+            families: families
+                .map(|info| Family::new(*info, &context, limits.series))
+                .collect(),
+            config: config.clone(),
+            metric,
+        }
+    }
+}
+
+impl std::fmt::Debug for FlowMetrics {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let families = self.families().map(|family| (family.info().name, family.len()));
+        formatter.debug_map().entries(families).finish()
+    }
+}
+
+impl FlowMetrics {
+    /// These metrics, with nothing counted.
+    #[must_use]
+    pub fn new(configs: &[MetricConfig], limits: Limits) -> Self {
+        Self {
+            active: configs.iter().map(|config| Active::new(config, limits)).collect(),
+            limits,
+        }
+    }
+
+    /// Other metrics from now on. Those that stay, with the same labels, go on counting; of what has changed, series begin
+    /// anew.
+    pub fn reconfigure(&mut self, configs: &[MetricConfig]) {
+        let mut before = std::mem::take(&mut self.active);
+        for config in configs {
+            let same = before.iter().position(|active| active.config.has_series_of(config));
+            self.active.push(match same {
+                Some(place) => Active {
+                    config: config.clone(),
+                    ..before.swap_remove(place)
+                },
+                None => Active::new(config, self.limits),
+            });
+        }
+    }
+
+    /// Counts the rows of a batch, at that time in seconds. What belongs into histograms is returned.
+    pub fn observe(&mut self, batch: &FlowBatch, now_s: u64) -> Vec<Timed> {
+        let rows = Rows::new(batch);
+        let mut known: Vec<((Context, bool), Contexts)> = Vec::new();
+        let mut times = Vec::new();
+        for Active {
+            config,
+            metric,
+            families,
+        } in &mut self.active
+        {
+            let wish = (config.context.clone(), metric.swaps_ends());
+            let place = known.iter().position(|(known, _)| *known == wish).unwrap_or_else(|| {
+                let contexts = wish.0.of_rows(&rows, wish.1);
+                known.push((wish, contexts));
+                known.len() - 1
+            });
+            let contexts = &known[place].1;
+            let wanted = config.filters.as_ref().map(|filters| filters.matches(batch));
+            let tally = metric::count(metric.as_ref(), &rows, wanted.as_ref(), contexts);
+            for ((family, context, key), sum) in tally.sums {
+                let mut own = Vec::new();
+                metric.labels(&rows, family, key, &mut own);
+                for own in metric.spread(family, own) {
+                    let labels = own.into_iter().map(Arc::from);
+                    let labels = labels.chain(contexts.labels(context).iter().cloned());
+                    families[usize::from(family)].add(labels.collect(), sum, now_s);
+                }
+            }
+            for ((family, context, key), seconds) in tally.values {
+                let mut own = Vec::new();
+                metric.labels(&rows, family, key, &mut own);
+                let values = own.into_iter().map(Arc::from);
+                let values = values.chain(contexts.labels(context).iter().cloned());
+                let family = &families[usize::from(family)];
+                times.push(Timed {
+                    family: family.info(),
+                    labels: family.labels().iter().copied().zip(values).collect(),
+                    seconds,
+                });
+            }
+        }
+        times
+    }
+
+    /// Forgets series that nothing was added to for long.
+    pub fn expire(&mut self, now_s: u64) {
+        for family in self.active.iter_mut().flat_map(|active| &mut active.families) {
+            family.expire(now_s, self.limits.idle.as_secs());
+        }
+    }
+
+    /// All families, also those without series. Histograms are kept elsewhere.
+    pub fn families(&self) -> impl Iterator<Item = &Family> {
+        self.active.iter().flat_map(|active| &active.families)
+    }
+
+    /// The family of that name, if its metric is on.
+    #[must_use]
+    pub fn family(&self, name: &str) -> Option<&Family> {
+        self.families().find(|family| family.info().name == name)
+    }
+
+    /// Every family that any metric can have, once.
+    #[must_use]
+    pub fn known_families() -> Vec<FamilyInfo> {
+        let mut known: Vec<FamilyInfo> = Vec::new();
+        for (name, _) in crate::config::MetricName::ALL {
+            for config in crate::config::parse(name).unwrap_or_default() {
+                for info in metric::of(&config).families() {
+                    if known.iter().all(|known| known.name != info.name) {
+                        known.push(*info);
+                    }
+                }
+            }
+        }
+        known
+    }
+}
+
+#[cfg(test)]
+mod tests;
