@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytesize::ByteSize;
 use clap::parser::ValueSource;
@@ -14,6 +15,9 @@ use serde_json::Value;
 
 use crate::aggregation::Aggregation;
 use crate::capture_filter::CaptureFilter;
+use crate::log::FlowLog;
+use crate::metrics::flows::{FlowMeter, FlowMeterError, Wanted};
+use crate::metrics::list::{self, MetricList};
 use crate::probes::RingKind;
 use crate::silence::SilenceWait;
 use serving::listen::{Listen, ListenError, Protection};
@@ -223,6 +227,39 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_listen: Option<SocketAddr>,
 
+    /// Metrics of flows, if there is an address for metrics: 'drop:sourceContext=namespace|ip flow tcp', or none.
+    /// docs/metrics.md has all of them [default: those of the dashboards]
+    #[arg(
+        long,
+        value_name = "METRICS",
+        env = "PARALLAX_OBSERVER_METRICS",
+        default_value = list::DEFAULT,
+        hide_default_value = true
+    )]
+    #[serde(serialize_with = "metrics_text")]
+    pub metrics: MetricList,
+
+    /// Metrics of flows from this file (YAML) in place of --metrics; read again when it changes
+    #[arg(long, value_name = "FILE", env = "PARALLAX_OBSERVER_METRICS_CONFIG")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics_config: Option<PathBuf>,
+
+    /// Series that a metric of flows may have; all others are one
+    #[arg(long, value_name = "NUMBER", env = "PARALLAX_OBSERVER_METRICS_SERIES", default_value_t = 10_000,
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
+    pub metrics_series: usize,
+
+    /// Forget series that nothing was added to for so long
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "PARALLAX_OBSERVER_METRICS_IDLE",
+        default_value = "10m",
+        value_parser = humantime::parse_duration
+    )]
+    #[serde(serialize_with = "duration_text")]
+    pub metrics_idle: std::time::Duration,
+
     /// Keep flows in Parquet files: a folder, or a URL such as s3://bucket/path. docs/history.md explains it
     #[arg(long, value_name = "PLACE", env = "PARALLAX_OBSERVER_HISTORY")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -303,6 +340,10 @@ fn text<S: serde::Serializer>(value: &ByteSize, serializer: S) -> Result<S::Ok, 
     serializer.collect_str(&value.display().iec())
 }
 
+fn metrics_text<S: serde::Serializer>(value: &MetricList, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
 fn duration_text<S: serde::Serializer>(value: &std::time::Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&humantime::format_duration(*value))
 }
@@ -336,6 +377,22 @@ impl Settings {
             client_authorities: self.tls_client_ca_files.clone(),
         });
         Protection::new(files, self.insecure, &self.listen)
+    }
+
+    /// Begins to count flows.
+    ///
+    /// # Errors
+    /// What is wrong with the file of metrics.
+    pub fn flow_meter(&self, log: &Arc<FlowLog>) -> Result<FlowMeter, FlowMeterError> {
+        let wanted = match &self.metrics_config {
+            Some(path) => Wanted::File(path.clone()),
+            None => Wanted::Fixed(self.metrics.metrics().to_vec()),
+        };
+        let limits = ::metrics::flow_metrics::Limits {
+            series: self.metrics_series,
+            idle: self.metrics_idle,
+        };
+        FlowMeter::start(wanted, limits, Arc::clone(log))
     }
 
     /// How much SQL queries may take.

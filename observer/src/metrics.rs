@@ -1,9 +1,11 @@
-//! What the observer tells of its own work as metrics: events by source and outcome, what was lost where, the log, the
-//! table of connections, the history.
+//! What the observer tells as metrics: of its own work (events by source and outcome, what was lost where, the log, the
+//! table of connections, the history), and of the flows.
 //!
-//! They are instruments of OpenTelemetry that are read when somebody asks, from the same numbers as `ServerStatus`: a
-//! node that nobody scrapes pays nothing.
+//! Those of its work are instruments of OpenTelemetry that are read when somebody asks, from the same numbers as
+//! `ServerStatus`. Those of flows are counted as flows come ([`flows`]), if anybody is to see them.
 
+pub mod flows;
+pub mod list;
 mod own;
 mod page;
 
@@ -13,14 +15,17 @@ use std::sync::Arc;
 
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkError;
-use opentelemetry_sdk::metrics::{Instrument, SdkMeterProvider, Stream};
+use opentelemetry_sdk::metrics::{Instrument, InstrumentKind, SdkMeterProvider, Stream};
 
 pub use page::Page;
 
 use crate::serve::NodeState;
+use flows::FlowMeter;
 
-/// Series of one metric at most: sources, outcomes and CPUs of a large machine.
-const SERIES: usize = 1 << 16;
+/// Series of one metric at most; `--metrics-series` allows fewer.
+const SERIES: usize = 1 << 20;
+/// Histograms of one metric at most, as they are never forgotten.
+const HISTOGRAMS: usize = 5000;
 
 /// Why there are no metrics.
 #[derive(Debug, thiserror::Error)]
@@ -44,14 +49,16 @@ pub struct Metrics {
     /// Reads instruments for as long as it lives.
     provider: SdkMeterProvider,
     registry: prometheus::Registry,
+    /// Counts for as long as it lives.
+    _flows: Option<FlowMeter>,
 }
 
 impl Metrics {
-    /// Metrics of a node.
+    /// Metrics of a node, and of its flows if they are counted.
     ///
     /// # Errors
     /// If they don't fit together.
-    pub fn new(node: &Arc<NodeState>) -> Result<Self, MetricsError> {
+    pub fn new(node: &Arc<NodeState>, flows: Option<FlowMeter>) -> Result<Self, MetricsError> {
         let registry = prometheus::Registry::new();
         let exporter = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
@@ -67,10 +74,24 @@ impl Metrics {
         let provider = SdkMeterProvider::builder()
             .with_reader(exporter)
             .with_resource(resource)
-            .with_view(|_: &Instrument| Stream::builder().with_cardinality_limit(SERIES).build().ok())
+            .with_view(|instrument: &Instrument| {
+                let most = match instrument.kind() {
+                    // What is read from elsewhere is bounded there.
+                    InstrumentKind::Histogram => HISTOGRAMS,
+                    _ => SERIES,
+                };
+                Stream::builder().with_cardinality_limit(most).build().ok()
+            })
             .build();
         own::register(&provider, node);
-        Ok(Self { provider, registry })
+        if let Some(flows) = &flows {
+            flows.register(&provider);
+        }
+        Ok(Self {
+            provider,
+            registry,
+            _flows: flows,
+        })
     }
 
     /// All of them as Prometheus reads them (its text format 0.0.4).

@@ -19,6 +19,7 @@ use crate::history::{History, Run};
 use crate::interface::{Interfaces, Selection};
 use crate::kernel_names::{NoKernel, RunningKernel};
 use crate::log::FlowLog;
+use crate::metrics::flows::FlowMeter;
 use crate::metrics::{Metrics, Page};
 use crate::names::{Names, file};
 use crate::netns;
@@ -96,7 +97,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         })
     };
     let page = match settings.metrics_listen {
-        Some(address) => Some(Page::bind(address).await?),
+        Some(address) => Some((Page::bind(address).await?, settings.flow_meter(&log)?)),
         None => None,
     };
     let (stop, shutdown) = watch::channel(false);
@@ -215,11 +216,15 @@ pub async fn run(settings: Settings) -> Result<()> {
 }
 
 /// Serves metrics until it ends, or until what it returns is dropped.
-fn serve_metrics(page: Option<Page>, node: &Arc<NodeState>, shutdown: &watch::Receiver<bool>) -> Result<JoinSet<()>> {
+fn serve_metrics(
+    page: Option<(Page, FlowMeter)>,
+    node: &Arc<NodeState>,
+    shutdown: &watch::Receiver<bool>,
+) -> Result<JoinSet<()>> {
     let mut server = JoinSet::new();
-    if let Some(page) = page {
+    if let Some((page, flows)) = page {
         tracing::info!(address = %page.address(), "serving metrics");
-        let served = page.serve(Metrics::new(node)?, shutdown.clone());
+        let served = page.serve(Metrics::new(node, Some(flows))?, shutdown.clone());
         server.spawn(async move {
             if let Err(error) = served.await {
                 tracing::error!("metrics are not served any more: {error}");
