@@ -13,13 +13,13 @@ impl Metric for Traffic {
         const {
             &[
                 counter(
-                    "parallax_packets",
+                    "parallax_traffic_packets",
                     "Packets, once at each place that they pass: choose one observation point, or sum what differs.",
                     "{packet}",
                     &["observation_point"],
                 ),
                 counter(
-                    "parallax_bytes",
+                    "parallax_traffic",
                     "Bytes of these packets, with their link-layer headers.",
                     "By",
                     &["observation_point"],
