@@ -17,7 +17,7 @@ use crate::aggregation::Aggregation;
 use crate::capture_filter::CaptureFilter;
 use crate::log::FlowLog;
 use crate::metrics::flows::{FlowMeter, FlowMeterError, Wanted};
-use crate::metrics::list::{self, MetricList};
+use crate::metrics::list::MetricList;
 use crate::probes::RingKind;
 use crate::silence::SilenceWait;
 use serving::listen::{Listen, ListenError, Protection};
@@ -233,7 +233,7 @@ pub struct Settings {
         long,
         value_name = "METRICS",
         env = "PARALLAX_OBSERVER_METRICS",
-        default_value = list::DEFAULT,
+        default_value = ::metrics::config::DEFAULT,
         hide_default_value = true
     )]
     #[serde(serialize_with = "metrics_text")]
