@@ -18,6 +18,7 @@ use crate::capture_filter::CaptureFilter;
 use crate::log::FlowLog;
 use crate::metrics::flows::{FlowMeter, FlowMeterError, Wanted};
 use crate::metrics::list::MetricList;
+use crate::metrics::otlp::Protocol;
 use crate::probes::RingKind;
 use crate::silence::SilenceWait;
 use serving::listen::{Listen, ListenError, Protection};
@@ -227,7 +228,18 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_listen: Option<SocketAddr>,
 
-    /// Metrics of flows, if there is an address for metrics: 'drop:sourceContext=namespace|ip flow tcp', or none.
+    /// Send metrics to this collector of OpenTelemetry: http://HOST:4317, or https. The variables OTEL_EXPORTER_OTLP_… are
+    /// respected, and OTEL_EXPORTER_OTLP_ENDPOINT in place of this
+    #[arg(long, value_name = "URL", env = "PARALLAX_OBSERVER_OTLP_ENDPOINT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp_endpoint: Option<String>,
+
+    /// How the collector is spoken to: grpc, or http/protobuf (usually on port 4318) [default: grpc]
+    #[arg(long, value_name = "PROTOCOL", env = "PARALLAX_OBSERVER_OTLP_PROTOCOL")]
+    #[serde(serialize_with = "protocol_text", skip_serializing_if = "Option::is_none")]
+    pub otlp_protocol: Option<Protocol>,
+
+    /// Metrics of flows, if anybody gets metrics: 'drop:sourceContext=namespace|ip flow tcp', or none.
     /// docs/metrics.md has all of them [default: those of the dashboards]
     #[arg(
         long,
@@ -338,6 +350,10 @@ fn metrics_address(text: &str) -> Result<SocketAddr, String> {
 
 fn text<S: serde::Serializer>(value: &ByteSize, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&value.display().iec())
+}
+
+fn protocol_text<S: serde::Serializer>(value: &Option<Protocol>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&value.unwrap_or_default())
 }
 
 fn metrics_text<S: serde::Serializer>(value: &MetricList, serializer: S) -> Result<S::Ok, S::Error> {

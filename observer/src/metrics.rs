@@ -6,6 +6,7 @@
 
 pub mod flows;
 pub mod list;
+pub mod otlp;
 mod own;
 mod page;
 
@@ -15,12 +16,13 @@ use std::sync::Arc;
 
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkError;
-use opentelemetry_sdk::metrics::{Instrument, InstrumentKind, SdkMeterProvider, Stream};
+use opentelemetry_sdk::metrics::{Aggregation, Instrument, InstrumentKind, SdkMeterProvider, Stream, StreamBuilder};
 
 pub use page::Page;
 
 use crate::serve::NodeState;
 use flows::FlowMeter;
+use otlp::{Collector, OtlpError};
 
 /// Series of one metric at most; `--metrics-series` allows fewer.
 const SERIES: usize = 1 << 20;
@@ -38,27 +40,50 @@ pub enum MetricsError {
         /// What the system says.
         why: io::Error,
     },
+    /// They can't be sent.
+    #[error(transparent)]
+    Otlp(#[from] OtlpError),
     /// They don't fit together, which would be a fault of this program.
     #[error("cannot prepare metrics: {0}")]
     Sdk(#[from] OTelSdkError),
 }
 
+/// Histograms whose buckets grow: 160 at most, from the smallest to the largest value that there is.
+const EXPONENTIAL: Aggregation = Aggregation::Base2ExponentialHistogram {
+    max_size: 160,
+    max_scale: 20,
+    record_min_max: true,
+};
+
+/// How an instrument is kept: with so many series at most.
+fn bounded(instrument: &Instrument) -> StreamBuilder {
+    Stream::builder().with_cardinality_limit(match instrument.kind() {
+        // What is read from elsewhere is bounded there.
+        InstrumentKind::Histogram => HISTOGRAMS,
+        _ => SERIES,
+    })
+}
+
 /// The metrics of an observer.
 #[derive(Debug)]
 pub struct Metrics {
-    /// Reads instruments for as long as it lives.
-    provider: SdkMeterProvider,
+    /// They read instruments for as long as they live.
+    providers: Vec<SdkMeterProvider>,
     registry: prometheus::Registry,
     /// Counts for as long as it lives.
     _flows: Option<FlowMeter>,
 }
 
 impl Metrics {
-    /// Metrics of a node, and of its flows if they are counted.
+    /// Metrics of a node, and of its flows if they are counted, for Prometheus and for a collector if there is one.
     ///
     /// # Errors
     /// If they don't fit together.
-    pub fn new(node: &Arc<NodeState>, flows: Option<FlowMeter>) -> Result<Self, MetricsError> {
+    pub fn new(
+        node: &Arc<NodeState>,
+        flows: Option<FlowMeter>,
+        collector: Option<&Collector>,
+    ) -> Result<Self, MetricsError> {
         let registry = prometheus::Registry::new();
         let exporter = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
@@ -71,27 +96,56 @@ impl Metrics {
             .with_attribute(opentelemetry::KeyValue::new("service.version", version))
             .with_attribute(opentelemetry::KeyValue::new("host.name", node.name.clone()))
             .build();
-        let provider = SdkMeterProvider::builder()
-            .with_reader(exporter)
-            .with_resource(resource)
-            .with_view(|instrument: &Instrument| {
-                let most = match instrument.kind() {
-                    // What is read from elsewhere is bounded there.
-                    InstrumentKind::Histogram => HISTOGRAMS,
-                    _ => SERIES,
-                };
-                Stream::builder().with_cardinality_limit(most).build().ok()
-            })
-            .build();
-        own::register(&provider, node);
-        if let Some(flows) = &flows {
-            flows.register(&provider);
+        let mut providers = vec![
+            SdkMeterProvider::builder()
+                .with_reader(exporter)
+                .with_resource(resource.clone())
+                .with_view(|instrument: &Instrument| bounded(instrument).build().ok())
+                .build(),
+        ];
+        let mut exports = None;
+        if let Some(collector) = collector {
+            let (exporter, counted) = collector.exporter()?;
+            exports = Some(counted);
+            let provider = SdkMeterProvider::builder()
+                .with_periodic_exporter(exporter)
+                .with_resource(resource)
+                .with_view(|instrument: &Instrument| {
+                    let stream = bounded(instrument);
+                    // Prometheus' text has no such histograms; OTLP has.
+                    match instrument.kind() {
+                        InstrumentKind::Histogram => stream.with_aggregation(EXPONENTIAL).build().ok(),
+                        _ => stream.build().ok(),
+                    }
+                });
+            providers.push(provider.build());
+        }
+        for provider in &providers {
+            own::register(provider, node);
+            if let Some(flows) = &flows {
+                flows.register(provider);
+            }
+            if let Some(exports) = &exports {
+                own::register_exports(provider, exports);
+            }
         }
         Ok(Self {
-            provider,
+            providers,
             registry,
             _flows: flows,
         })
+    }
+
+    /// Sends them to the collector now, if there is one. It waits until that is done, and must not be called where nobody
+    /// may wait.
+    ///
+    /// # Errors
+    /// If the collector doesn't get them.
+    pub fn send(&self) -> Result<(), MetricsError> {
+        for provider in &self.providers {
+            provider.force_flush()?;
+        }
+        Ok(())
     }
 
     /// All of them as Prometheus reads them (its text format 0.0.4).
@@ -107,8 +161,10 @@ impl Metrics {
 
 impl Drop for Metrics {
     fn drop(&mut self) {
-        if let Err(error) = self.provider.shutdown() {
-            tracing::debug!("metrics did not end in order: {error}");
+        for provider in &self.providers {
+            if let Err(error) = provider.shutdown() {
+                tracing::debug!("metrics did not end in order: {error}");
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use flow::endpoint::Node;
 use parking_lot::{Mutex, RwLock};
+use serving::servers::ended;
 use serving::signal::told_to_end;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -20,6 +21,7 @@ use crate::interface::{Interfaces, Selection};
 use crate::kernel_names::{NoKernel, RunningKernel};
 use crate::log::FlowLog;
 use crate::metrics::flows::FlowMeter;
+use crate::metrics::otlp::Collector;
 use crate::metrics::{Metrics, Page};
 use crate::names::{Names, file};
 use crate::netns;
@@ -96,9 +98,18 @@ pub async fn run(settings: Settings) -> Result<()> {
             capture_filter: settings.capture.to_string(),
         })
     };
+    let collector = Collector::new(settings.otlp_endpoint.as_deref(), settings.otlp_protocol)?;
     let page = match settings.metrics_listen {
-        Some(address) => Some((Page::bind(address).await?, settings.flow_meter(&log)?)),
+        Some(address) => Some(Page::bind(address).await?),
         None => None,
+    };
+    let exports = match (page, collector) {
+        (None, None) => None,
+        (page, collector) => Some(Exports {
+            page,
+            collector,
+            flows: settings.flow_meter(&log)?,
+        }),
     };
     let (stop, shutdown) = watch::channel(false);
     let signalled = told_to_end().context("cannot wait for signals")?;
@@ -127,7 +138,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         });
         tracing::info!(addresses = ?servers.addresses(), "serving a replay");
         let node = node(format!("replay {}", path.display()), counters);
-        let _metrics = serve_metrics(page, &node, &shutdown)?;
+        let _metrics = serve_metrics(exports, &node, &shutdown)?;
         let served = servers.run(node, shutdown).await;
         if let Some(history) = history {
             history.stop().await;
@@ -200,7 +211,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         "kernel"
     };
     let node = node(mode.to_owned(), capture.counters());
-    let metrics = serve_metrics(page, &node, &shutdown)?;
+    let metrics = serve_metrics(exports, &node, &shutdown)?;
     let served = servers.run(node, shutdown).await;
     drop(metrics);
     following.abort();
@@ -215,21 +226,37 @@ pub async fn run(settings: Settings) -> Result<()> {
     Ok(served?)
 }
 
-/// Serves metrics until it ends, or until what it returns is dropped.
+/// Who gets metrics.
+struct Exports {
+    page: Option<Page>,
+    collector: Option<Collector>,
+    flows: FlowMeter,
+}
+
+/// Serves and sends metrics until it ends, or until what it returns is dropped.
 fn serve_metrics(
-    page: Option<(Page, FlowMeter)>,
+    exports: Option<Exports>,
     node: &Arc<NodeState>,
     shutdown: &watch::Receiver<bool>,
 ) -> Result<JoinSet<()>> {
     let mut server = JoinSet::new();
-    if let Some((page, flows)) = page {
-        tracing::info!(address = %page.address(), "serving metrics");
-        let served = page.serve(Metrics::new(node, Some(flows))?, shutdown.clone());
-        server.spawn(async move {
-            if let Err(error) = served.await {
-                tracing::error!("metrics are not served any more: {error}");
-            }
-        });
+    let Some(Exports { page, collector, flows }) = exports else {
+        return Ok(server);
+    };
+    let metrics = Metrics::new(node, Some(flows), collector.as_ref())?;
+    if let Some(collector) = collector {
+        tracing::info!(%collector, "sending metrics");
     }
+    let mut shutdown = shutdown.clone();
+    server.spawn(async move {
+        let Some(page) = page else {
+            ended(&mut shutdown).await;
+            return drop(metrics);
+        };
+        tracing::info!(address = %page.address(), "serving metrics");
+        if let Err(error) = page.serve(metrics, shutdown).await {
+            tracing::error!("metrics are not served any more: {error}");
+        }
+    });
     Ok(server)
 }

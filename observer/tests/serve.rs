@@ -11,6 +11,10 @@ mod losses;
 mod metrics;
 #[path = "serve/node.rs"]
 mod node;
+#[path = "serve/otlp.rs"]
+mod otlp;
+#[path = "serve/python.rs"]
+mod python;
 #[path = "serve/sharing.rs"]
 mod sharing;
 #[path = "serve/sql.rs"]

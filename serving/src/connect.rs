@@ -34,7 +34,8 @@ pub enum ConnectError {
 #[error(transparent)]
 struct Failed(#[from] std::io::Error);
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+/// What bytes go in and come out of.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// Connects. `adjust` sets what this client needs beside the address: windows, keep-alive, its name.
@@ -46,24 +47,51 @@ pub async fn channel(
     tls: Option<Tls>,
     adjust: impl FnOnce(Endpoint) -> Endpoint,
 ) -> Result<Channel, ConnectError> {
+    let endpoint = adjust(endpoint(target)?);
+    Ok(endpoint.connect_with_connector(connector(target, tls)).await?)
+}
+
+/// As [`channel`], which connects when it is needed, and again after that.
+///
+/// # Errors
+/// If the address can't be used.
+pub fn lazy_channel(
+    target: &Target,
+    tls: Option<Tls>,
+    adjust: impl FnOnce(Endpoint) -> Endpoint,
+) -> Result<Channel, ConnectError> {
+    Ok(adjust(endpoint(target)?).connect_with_connector_lazy(connector(target, tls)))
+}
+
+fn endpoint(target: &Target) -> Result<Endpoint, ConnectError> {
     let wrong = || ConnectError::Address(target.to_string());
     let scheme = if target.tls() { "https" } else { "http" };
     let origin: Uri = format!("{scheme}://{}", target.authority())
         .parse()
         .map_err(|_| wrong())?;
     // The connector below does TLS itself, because tonic's own can't accept a certificate it can't verify.
-    let endpoint = Endpoint::from_shared(format!("http://{}", target.authority()))?
+    Ok(Endpoint::from_shared(format!("http://{}", target.authority()))?
         .origin(origin)
-        .user_agent(concat!("parallax/", env!("CARGO_PKG_VERSION")))?;
-    let target = target.clone();
-    let connect = tower::service_fn(move |_: Uri| {
-        let (target, tls) = (target.clone(), tls.clone());
-        async move { open(&target, tls).await.map(TokioIo::new).map_err(Failed) }
-    });
-    Ok(adjust(endpoint).connect_with_connector(connect).await?)
+        .user_agent(concat!("parallax/", env!("CARGO_PKG_VERSION")))?)
 }
 
-async fn open(target: &Target, tls: Option<Tls>) -> std::io::Result<Box<dyn Stream>> {
+fn connector(
+    target: &Target,
+    tls: Option<Tls>,
+) -> impl tower::Service<Uri, Response = TokioIo<Box<dyn Stream>>, Error = Failed, Future: Send> + Send + 'static + use<>
+{
+    let target = target.clone();
+    tower::service_fn(move |_: Uri| {
+        let (target, tls) = (target.clone(), tls.clone());
+        async move { open(&target, &tls).await.map(TokioIo::new).map_err(Failed) }
+    })
+}
+
+/// Opens a connection without speaking on it.
+///
+/// # Errors
+/// What the system or TLS say.
+pub async fn open(target: &Target, tls: &Option<Tls>) -> std::io::Result<Box<dyn Stream>> {
     match target {
         Target::Unix(path) => Ok(Box::new(tokio::net::UnixStream::connect(path).await?)),
         Target::Tcp { host, port, .. } => {

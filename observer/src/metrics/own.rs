@@ -1,12 +1,14 @@
 //! The instruments. docs/metrics.md lists them for users; a test holds that it names each.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use flow::api::parallax::{CaptureStatus, HistoryStatus, SourceStatus, StageLoss};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Meter, MeterProvider as _};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 
+use super::otlp::Exports;
 use crate::serve::NodeState;
 
 pub(super) fn register(provider: &SdkMeterProvider, node: &Arc<NodeState>) {
@@ -21,6 +23,22 @@ pub(super) fn register(provider: &SdkMeterProvider, node: &Arc<NodeState>) {
     if node.history.is_some() {
         own.history();
     }
+}
+
+/// How sending to a collector goes.
+pub(super) fn register_exports(provider: &SdkMeterProvider, exports: &Arc<Exports>) {
+    let exports = Arc::clone(exports);
+    provider
+        .meter("parallax")
+        .u64_observable_counter("parallax.otlp.exports")
+        .with_unit("{export}")
+        .with_description("How often metrics were sent to the collector.")
+        .with_callback(move |observer| {
+            let outcome = |name| [KeyValue::new("outcome", name)];
+            observer.observe(exports.sent.load(Ordering::Relaxed), &outcome("sent"));
+            observer.observe(exports.failed.load(Ordering::Relaxed), &outcome("failed"));
+        })
+        .build();
 }
 
 /// Processor time of all threads, in the program and in the kernel for it (`proc_pid_stat(5)`: utime, stime).

@@ -48,7 +48,7 @@ async fn node() -> TestNode {
 #[tokio::test]
 async fn metrics_have_the_numbers_of_the_status() {
     let node = node().await;
-    let page = Metrics::new(&node.state, None).unwrap().text();
+    let page = Metrics::new(&node.state, None, None).unwrap().text();
     let mut client = node.client().await;
     let status = client.server_status(ServerStatusRequest {}).await.unwrap().into_inner();
     let capture = status.capture.unwrap();
@@ -85,7 +85,7 @@ async fn metrics_have_the_numbers_of_the_status() {
 #[tokio::test]
 async fn the_manual_names_every_metric() {
     let node = node().await;
-    let page = Metrics::new(&node.state, None).unwrap().text();
+    let page = Metrics::new(&node.state, None, None).unwrap().text();
     let manual = include_str!("../../../docs/metrics.md");
     let names: BTreeSet<&str> = page
         .lines()
@@ -93,6 +93,17 @@ async fn the_manual_names_every_metric() {
         .filter(|name| *name != "target_info")
         .collect();
     assert!(names.len() >= 10, "{names:?}");
+    for info in ::metrics::flow_metrics::FlowMetrics::known_families() {
+        let unit = if info.unit == "By" { "_bytes" } else { "" };
+        let name = match info.is_histogram {
+            true => format!("{}_seconds", info.name),
+            false => format!("{}{unit}_total", info.name),
+        };
+        assert!(
+            manual.contains(&format!("`{name}`")),
+            "docs/metrics.md does not name {name}"
+        );
+    }
     for name in names {
         assert!(
             manual.contains(&format!("`{name}`")),
@@ -122,7 +133,7 @@ async fn the_page_is_what_prometheus_expects() {
     let taken = Page::bind(address).await.unwrap_err().to_string();
     assert!(taken.contains(&format!("cannot listen on {address}")), "{taken}");
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let served = tokio::spawn(page.serve(Metrics::new(&node.state, None).unwrap(), stopped));
+    let served = tokio::spawn(page.serve(Metrics::new(&node.state, None, None).unwrap(), stopped));
     let answer = get(address, "/metrics");
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     assert!(answer.contains("content-type: text/plain; version=0.0.4"), "{answer}");

@@ -102,6 +102,12 @@ impl ResolvesClientCert for Asked {
     }
 }
 
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Tls")
+    }
+}
+
 impl Tls {
     /// Reads the files. `host` is the server's, as the user wrote it.
     ///
