@@ -144,12 +144,15 @@ impl Attacher {
 
     fn follow(&mut self, message: NetlinkPayload<RouteNetlinkMessage>) -> Messages {
         match message {
-            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => {
+            // What a bridge tells of its ports comes in messages of the same kinds for another address family. They say
+            // nothing of what an interface is (net/bridge/br_netlink.c, br_fill_ifinfo), and its removal is one from the bridge.
+            NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link))
+                if link.header.interface_family == AddressFamily::Unspec =>
+            {
                 if let Some(interface) = Interface::of(&link) {
                     self.update(interface);
                 }
             }
-            // Removal from a bridge is told by a message of the same kind for another address family.
             NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link))
                 if link.header.interface_family == AddressFamily::Unspec =>
             {

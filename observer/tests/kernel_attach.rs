@@ -4,12 +4,14 @@
 use std::fs::File;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns};
 use observer::attach::{Attacher, Hook};
 use observer::btf::Btf;
 use observer::interface::{Interfaces, Selection};
+use observer::observation_point::Role;
 use observer::probes::{Probes, ProbesOptions};
 use parking_lot::Mutex;
 
@@ -18,7 +20,8 @@ struct Namespace(String);
 
 impl Namespace {
     fn new() -> Self {
-        let name = format!("plxa{}", std::process::id());
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("plxa{}x{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         assert!(
             Command::new("ip")
                 .args(["netns", "add", &name])
@@ -111,4 +114,49 @@ fn interfaces_whose_messages_got_lost_are_found_all_the_same() {
         .map(|interface| interface.name.clone())
         .collect();
     assert_eq!(names.len(), expected.len() + 1, "and lo: {names:?}");
+}
+
+/// Bridges tell of their ports in messages about links that say neither what kind these are nor where their peers are.
+#[test]
+fn an_interface_stays_what_it_is_when_its_bridge_tells_of_it() {
+    if !nix::unistd::geteuid().is_root() {
+        return println!("skipped: needs root, for eBPF and network namespaces");
+    }
+    let namespace = Namespace::new();
+    setns(
+        File::open(format!("/run/netns/{}", namespace.0)).unwrap(),
+        CloneFlags::CLONE_NEWNET,
+    )
+    .unwrap();
+    namespace.batch("link add bridge0 type bridge\nlink set bridge0 up\nlink add tunnel0 type vxlan id 7 dstport 4789\n");
+    let (probes, _rings) = Probes::load(&Btf::from_kernel().unwrap(), ProbesOptions::default()).unwrap();
+    let interfaces = Arc::new(Interfaces::default());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let start = Attacher::start(
+        Arc::new(Mutex::new(probes)),
+        Selection::new(&[]).unwrap(),
+        Hook::of_kernel(),
+        Arc::clone(&interfaces),
+    );
+    let attacher = runtime.block_on(start).unwrap();
+    let role = |name: &str| {
+        let current = interfaces.current();
+        let found = current.values().find(|interface| interface.name == name);
+        found.map(|interface| interface.role)
+    };
+    assert_eq!(role("tunnel0"), Some(Role::Overlay));
+    // The last one shows that all before it was heard.
+    namespace.batch("link set tunnel0 up\nlink set tunnel0 master bridge0\nlink add last0 type bridge\n");
+    let started = Instant::now();
+    runtime.block_on(async {
+        tokio::spawn(attacher.run());
+        while role("last0").is_none() && started.elapsed() < Duration::from_secs(10) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    assert_eq!(role("last0"), Some(Role::Bridge));
+    assert_eq!(role("tunnel0"), Some(Role::Overlay));
 }
