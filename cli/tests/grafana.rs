@@ -1,6 +1,9 @@
 //! The dashboards and alerts of `grafana/`: they are what their generator makes, they hold together, and every expression
 //! has an answer where a real Prometheus scrapes a real observer of the demo's traffic.
 
+#[path = "../../observer/tests/serve/python.rs"]
+mod python;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,6 +19,9 @@ const OBSERVED: Duration = Duration::from_secs(15);
 const PATIENCE: Duration = Duration::from_secs(30);
 const METRICS: &str = "127.0.0.1:9965";
 const PROMETHEUS: &str = "127.0.0.1:9090";
+
+/// What draws, from PyPI.
+const PLOTTING: &str = "matplotlib==3.10.7";
 
 /// Expressions that have no answer in the demo, and why.
 const SILENT: [(&str, &str); 2] = [
@@ -197,6 +203,30 @@ fn ask(netns: &str, expr: &str) -> Result<usize, String> {
     Ok(series.as_array().map_or(0, Vec::len))
 }
 
+/// Draws what the dashboards show, for people to look at.
+fn draw(netns: &str, python: &Path, boards: usize) {
+    let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dashboards");
+    let _ = fs::remove_dir_all(&pictures);
+    let files = fs::read_dir(folder().join("dashboards")).expect("a folder");
+    let drawn = inside(netns, &python.display().to_string())
+        .arg(folder().join("render.py"))
+        .args([&format!("http://{PROMETHEUS}"), "20"])
+        .arg(&pictures)
+        .args(files.map(|file| file.expect("a file").path()))
+        .output()
+        .expect("it runs");
+    assert!(drawn.status.success(), "{}", String::from_utf8_lossy(&drawn.stderr));
+    let drawn = fs::read_dir(&pictures).expect("a folder");
+    let sizes: Vec<u64> = drawn
+        .map(|file| file.expect("a file").metadata().expect("it is there").len())
+        .collect();
+    assert!(
+        sizes.len() == boards && sizes.iter().all(|size| *size > 10_000),
+        "{sizes:?}"
+    );
+    println!("pictures of what they show are in {}", pictures.display());
+}
+
 #[test]
 fn every_expression_has_an_answer_in_the_demo() {
     if !geteuid().is_root() {
@@ -214,6 +244,8 @@ fn every_expression_has_an_answer_in_the_demo() {
     let rules = rules.expect("it runs");
     assert!(rules.status.success(), "{}", String::from_utf8_lossy(&rules.stderr));
 
+    // It takes a while the first time; the demo shouldn't wait for it.
+    let python = python::python("grafana", &[PLOTTING]);
     let place = tempfile::tempdir().expect("a folder");
     let config = place.path().join("prometheus.yaml");
     let scrape = format!(
@@ -266,6 +298,10 @@ fn every_expression_has_an_answer_in_the_demo() {
         }
     }
     println!("{asked} expressions of dashboards and alerts were asked");
+    match &python {
+        Ok(python) => draw(&netns, python, boards.len()),
+        Err(why) => println!("skipped: no pictures without {PLOTTING}: {why}"),
+    }
     assert!(silent.is_empty(), "no answer:\n{}", silent.join("\n"));
     assert!(asked > 50);
 }

@@ -128,7 +128,8 @@ fn an_interface_stays_what_it_is_when_its_bridge_tells_of_it() {
         CloneFlags::CLONE_NEWNET,
     )
     .unwrap();
-    namespace.batch("link add bridge0 type bridge\nlink set bridge0 up\nlink add tunnel0 type vxlan id 7 dstport 4789\n");
+    namespace
+        .batch("link add bridge0 type bridge\nlink set bridge0 up\nlink add tunnel0 type vxlan id 7 dstport 4789\n");
     let (probes, _rings) = Probes::load(&Btf::from_kernel().unwrap(), ProbesOptions::default()).unwrap();
     let interfaces = Arc::new(Interfaces::default());
     let runtime = tokio::runtime::Builder::new_current_thread()
