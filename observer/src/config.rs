@@ -1,11 +1,11 @@
 //! What the observer can be told: by flags, by environment (`PARALLAX_OBSERVER_…`) and by a file (`--config`), the first
 //! of these that says something. One structure serves all three.
 
+mod metrics;
+
 use std::ffi::OsString;
 use std::fs;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use bytesize::ByteSize;
 use clap::parser::ValueSource;
@@ -15,14 +15,12 @@ use serde_json::Value;
 
 use crate::aggregation::Aggregation;
 use crate::capture_filter::CaptureFilter;
-use crate::log::FlowLog;
-use crate::metrics::flows::{FlowMeter, FlowMeterError, Wanted};
-use crate::metrics::list::MetricList;
-use crate::metrics::otlp::Protocol;
 use crate::probes::RingKind;
 use crate::silence::SilenceWait;
 use serving::listen::{Listen, ListenError, Protection};
 use serving::tls::TlsFiles;
+
+pub use metrics::MetricsSettings;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -223,54 +221,10 @@ pub struct Settings {
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=16_777_216))]
     pub aggregation_flows: usize,
 
-    /// Serve metrics for Prometheus at this address, under /metrics: 127.0.0.1:9965 [default: nowhere]
-    #[arg(long, value_name = "ADDRESS", env = "PARALLAX_OBSERVER_METRICS_LISTEN", value_parser = metrics_address)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub metrics_listen: Option<SocketAddr>,
-
-    /// Send metrics to this collector of OpenTelemetry: http://HOST:4317, or https. The variables OTEL_EXPORTER_OTLP_… are
-    /// respected, and OTEL_EXPORTER_OTLP_ENDPOINT in place of this
-    #[arg(long, value_name = "URL", env = "PARALLAX_OBSERVER_OTLP_ENDPOINT")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub otlp_endpoint: Option<String>,
-
-    /// How the collector is spoken to: grpc, or http/protobuf (usually on port 4318) [default: grpc]
-    #[arg(long, value_name = "PROTOCOL", env = "PARALLAX_OBSERVER_OTLP_PROTOCOL")]
-    #[serde(serialize_with = "protocol_text", skip_serializing_if = "Option::is_none")]
-    pub otlp_protocol: Option<Protocol>,
-
-    /// Metrics of flows, if anybody gets metrics: 'drop:sourceContext=namespace|ip flow tcp', or none.
-    /// docs/metrics.md has all of them [default: those of the dashboards]
-    #[arg(
-        long,
-        value_name = "METRICS",
-        env = "PARALLAX_OBSERVER_METRICS",
-        default_value = ::metrics::config::DEFAULT,
-        hide_default_value = true
-    )]
-    #[serde(serialize_with = "metrics_text")]
-    pub metrics: MetricList,
-
-    /// Metrics of flows from this file (YAML) in place of --metrics; read again when it changes
-    #[arg(long, value_name = "FILE", env = "PARALLAX_OBSERVER_METRICS_CONFIG")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub metrics_config: Option<PathBuf>,
-
-    /// Series that a metric of flows may have; all others are one
-    #[arg(long, value_name = "NUMBER", env = "PARALLAX_OBSERVER_METRICS_SERIES", default_value_t = 10_000,
-        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
-    pub metrics_series: usize,
-
-    /// Forget series that nothing was added to for so long
-    #[arg(
-        long,
-        value_name = "DURATION",
-        env = "PARALLAX_OBSERVER_METRICS_IDLE",
-        default_value = "10m",
-        value_parser = humantime::parse_duration
-    )]
-    #[serde(serialize_with = "duration_text")]
-    pub metrics_idle: std::time::Duration,
+    /// Who gets metrics, and which.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub metrics: MetricsSettings,
 
     /// Keep flows in Parquet files: a folder, or a URL such as s3://bucket/path. docs/history.md explains it
     #[arg(long, value_name = "PLACE", env = "PARALLAX_OBSERVER_HISTORY")]
@@ -342,22 +296,8 @@ pub struct Settings {
     pub log: String,
 }
 
-fn metrics_address(text: &str) -> Result<SocketAddr, String> {
-    let wrong =
-        || format!("`{text}` is no address to listen on: give an address and a port (127.0.0.1:9965, [::1]:9965)");
-    text.parse().map_err(|_| wrong())
-}
-
 fn text<S: serde::Serializer>(value: &ByteSize, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&value.display().iec())
-}
-
-fn protocol_text<S: serde::Serializer>(value: &Option<Protocol>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&value.unwrap_or_default())
-}
-
-fn metrics_text<S: serde::Serializer>(value: &MetricList, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(value)
 }
 
 fn duration_text<S: serde::Serializer>(value: &std::time::Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -393,22 +333,6 @@ impl Settings {
             client_authorities: self.tls_client_ca_files.clone(),
         });
         Protection::new(files, self.insecure, &self.listen)
-    }
-
-    /// Begins to count flows.
-    ///
-    /// # Errors
-    /// What is wrong with the file of metrics.
-    pub fn flow_meter(&self, log: &Arc<FlowLog>) -> Result<FlowMeter, FlowMeterError> {
-        let wanted = match &self.metrics_config {
-            Some(path) => Wanted::File(path.clone()),
-            None => Wanted::Fixed(self.metrics.metrics().to_vec()),
-        };
-        let limits = ::metrics::flow_metrics::Limits {
-            series: self.metrics_series,
-            idle: self.metrics_idle,
-        };
-        FlowMeter::start(wanted, limits, Arc::clone(log))
     }
 
     /// How much SQL queries may take.
@@ -530,95 +454,4 @@ fn file_arguments(file: &Value, given: &ArgMatches) -> Result<Vec<OsString>, Str
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(arguments: &[&str]) -> Result<Config, clap::Error> {
-        Config::from_arguments(
-            std::iter::once("x")
-                .chain(arguments.iter().copied())
-                .map(Into::into)
-                .collect(),
-        )
-    }
-
-    #[test]
-    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(
-            file.path(),
-            "memory: 1GiB\nconnections: 7\nsilence: off\ninterface: [veth*, '!x']\n",
-        )
-        .unwrap();
-        let config = config(&["--config", file.path().to_str().unwrap(), "--connections", "8"]).unwrap();
-        assert_eq!(config.settings.memory, ByteSize::gib(1));
-        assert_eq!(config.settings.connections, 8);
-        assert_eq!(config.settings.silence.wait(), None);
-        assert_eq!(config.settings.interface, ["veth*", "!x"]);
-        assert_eq!(config.settings.listen.len(), 2);
-    }
-
-    #[test]
-    fn a_setting_that_is_not_there_is_named() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), "memroy: 1GiB\n").unwrap();
-        let error = config(&["--config", file.path().to_str().unwrap()])
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("there is no setting `memroy`; there are: listen, tls-cert-file"),
-            "{error}"
-        );
-        assert!(config(&["--config", "/nonexistent"]).is_err());
-        assert!(config(&["--memory", "lots"]).is_err());
-        assert!(config(&["--listen", "nowhere"]).is_err());
-        assert!(config(&["--silence", "3"]).is_err());
-    }
-
-    #[test]
-    fn a_file_says_what_to_capture_and_the_command_line_goes_before_it() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(
-            file.path(),
-            "capture: |\n  tcp port 443\n  and net 10.0.0.0/8\ndrops-only: true\n",
-        )
-        .unwrap();
-        let path = file.path().to_str().unwrap();
-        let settings = config(&["--config", path]).unwrap().into_settings();
-        assert_eq!(settings.capture.compiled().length, 2);
-        assert!(settings.drops_only);
-        let settings = config(&["--config", path, "--capture", "", "--drops-only=false"])
-            .unwrap()
-            .into_settings();
-        assert!(settings.capture.is_empty() && !settings.drops_only);
-        assert!(config(&["--drops-only"]).unwrap().into_settings().drops_only);
-        assert!(config(&["--drops-only", "--replay", "x.pcap"]).is_err());
-        fs::write(file.path(), "capture: tcp port htp\n").unwrap();
-        let error = config(&["--config", path]).unwrap_err().to_string();
-        assert!(
-            error.contains("expected a port number (0 to 65535) at column 10"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn what_is_printed_can_be_read() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let first = config(&[
-            "--memory",
-            "3MiB",
-            "--interface",
-            "eth*",
-            "--capture",
-            "not port 22",
-            "--drops-only",
-        ])
-        .unwrap();
-        fs::write(file.path(), serde_saphyr::to_string(&first).unwrap()).unwrap();
-        let second = config(&["--config", file.path().to_str().unwrap()]).unwrap();
-        assert_eq!(
-            serde_saphyr::to_string(&second).unwrap(),
-            serde_saphyr::to_string(&first).unwrap()
-        );
-    }
-}
+mod tests;

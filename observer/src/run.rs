@@ -98,8 +98,11 @@ pub async fn run(settings: Settings) -> Result<()> {
             capture_filter: settings.capture.to_string(),
         })
     };
-    let collector = Collector::new(settings.otlp_endpoint.as_deref(), settings.otlp_protocol)?;
-    let page = match settings.metrics_listen {
+    let collector = Collector::new(
+        settings.metrics.otlp_endpoint.as_deref(),
+        settings.metrics.otlp_protocol,
+    )?;
+    let page = match settings.metrics.metrics_listen {
         Some(address) => Some(Page::bind(address).await?),
         None => None,
     };
@@ -108,7 +111,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         (page, collector) => Some(Exports {
             page,
             collector,
-            flows: settings.flow_meter(&log)?,
+            flows: settings.metrics.flow_meter(&log)?,
         }),
     };
     let (stop, shutdown) = watch::channel(false);
