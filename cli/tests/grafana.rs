@@ -23,6 +23,9 @@ const PROMETHEUS: &str = "127.0.0.1:9090";
 /// What draws, from PyPI.
 const PLOTTING: &str = "matplotlib==3.10.7";
 
+/// Grafana's own model of dashboards, made from its schema; from PyPI.
+const SCHEMA: &str = "grafana-foundation-sdk==1769699998!10.1.0";
+
 /// Expressions that have no answer in the demo, and why.
 const SILENT: [(&str, &str); 2] = [
     (
@@ -135,6 +138,21 @@ fn dashboards_hold_together() {
             );
         }
     }
+}
+
+#[test]
+fn dashboards_are_what_grafanas_schema_knows() {
+    let python = match python::python("grafana-schema", &[SCHEMA]) {
+        Ok(python) => python,
+        Err(why) => return println!("skipped: no Python with {SCHEMA}: {why}"),
+    };
+    let files = fs::read_dir(folder().join("dashboards")).expect("a folder");
+    let checked = Command::new(python)
+        .arg(folder().join("check_schema.py"))
+        .args(files.map(|file| file.expect("a file").path()))
+        .output()
+        .expect("it runs");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 
 /// A process that ends with the value.
@@ -287,7 +305,7 @@ fn every_expression_has_an_answer_in_the_demo() {
     }
     for board in boards.values() {
         for variable in board["templating"]["list"].as_array().expect("variables") {
-            let Some(query) = variable["definition"].as_str() else {
+            let Some(query) = variable["query"]["query"].as_str() else {
                 continue;
             };
             let (metric, _) = query

@@ -14,12 +14,14 @@ use observer::interface::{Interfaces, Selection};
 use observer::observation_point::Role;
 use observer::probes::{Probes, ProbesOptions};
 use parking_lot::Mutex;
+use tokio::runtime::Runtime;
 
 /// A network namespace, removed again when dropped.
 struct Namespace(String);
 
 impl Namespace {
-    fn new() -> Self {
+    /// A new one, which this thread is in from now on.
+    fn enter() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let name = format!("plxa{}x{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         assert!(
@@ -29,6 +31,8 @@ impl Namespace {
                 .unwrap()
                 .success()
         );
+        let namespace = File::open(format!("/run/netns/{name}")).unwrap();
+        setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
         Self(name)
     }
 
@@ -48,18 +52,31 @@ impl Drop for Namespace {
     }
 }
 
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+/// Of all interfaces.
+fn attacher(runtime: &Runtime, probes: Probes, interfaces: &Arc<Interfaces>) -> Attacher {
+    let start = Attacher::start(
+        Arc::new(Mutex::new(probes)),
+        Selection::new(&[]).unwrap(),
+        Hook::of_kernel(),
+        Arc::clone(interfaces),
+    );
+    runtime.block_on(start).unwrap()
+}
+
 #[test]
 fn interfaces_whose_messages_got_lost_are_found_all_the_same() {
     const PAIRS: usize = 100;
     if !nix::unistd::geteuid().is_root() {
         return println!("skipped: needs root, for eBPF and network namespaces");
     }
-    let namespace = Namespace::new();
-    setns(
-        File::open(format!("/run/netns/{}", namespace.0)).unwrap(),
-        CloneFlags::CLONE_NEWNET,
-    )
-    .unwrap();
+    let namespace = Namespace::enter();
     namespace.batch("link add old0 type veth peer name old1");
     let (probes, _rings) = Probes::load(
         &Btf::from_kernel().unwrap(),
@@ -71,18 +88,8 @@ fn interfaces_whose_messages_got_lost_are_found_all_the_same() {
     .unwrap();
     let interfaces = Arc::new(Interfaces::default());
     // Nothing reads netlink while this runtime isn't entered.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let selection = Selection::new(&[]).unwrap();
-    let start = Attacher::start(
-        Arc::new(Mutex::new(probes)),
-        selection,
-        Hook::of_kernel(),
-        Arc::clone(&interfaces),
-    );
-    let attacher = runtime.block_on(start).unwrap();
+    let runtime = runtime();
+    let attacher = attacher(&runtime, probes, &interfaces);
     assert_eq!(interfaces.watched(), ["old1", "old0"]);
 
     let mut commands = String::new();
@@ -122,27 +129,13 @@ fn an_interface_stays_what_it_is_when_its_bridge_tells_of_it() {
     if !nix::unistd::geteuid().is_root() {
         return println!("skipped: needs root, for eBPF and network namespaces");
     }
-    let namespace = Namespace::new();
-    setns(
-        File::open(format!("/run/netns/{}", namespace.0)).unwrap(),
-        CloneFlags::CLONE_NEWNET,
-    )
-    .unwrap();
+    let namespace = Namespace::enter();
     namespace
         .batch("link add bridge0 type bridge\nlink set bridge0 up\nlink add tunnel0 type vxlan id 7 dstport 4789\n");
     let (probes, _rings) = Probes::load(&Btf::from_kernel().unwrap(), ProbesOptions::default()).unwrap();
     let interfaces = Arc::new(Interfaces::default());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let start = Attacher::start(
-        Arc::new(Mutex::new(probes)),
-        Selection::new(&[]).unwrap(),
-        Hook::of_kernel(),
-        Arc::clone(&interfaces),
-    );
-    let attacher = runtime.block_on(start).unwrap();
+    let runtime = runtime();
+    let attacher = attacher(&runtime, probes, &interfaces);
     let role = |name: &str| {
         let current = interfaces.current();
         let found = current.values().find(|interface| interface.name == name);

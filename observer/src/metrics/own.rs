@@ -119,6 +119,12 @@ impl Own {
             "Events that were lost, by stage, source and CPU.",
             |node| node.capture_status().lost.iter().map(lost).collect(),
         );
+        self.counter(
+            "hubble_lost_events",
+            "{event}",
+            "The same by the sources that Hubble tells apart.",
+            |node| hubble_losses(&node.capture_status().lost),
+        );
         self.counter("parallax.flows", "{flow}", "Flows that came into the log.", |node| {
             vec![(node.log.state().seen, Vec::new())]
         });
@@ -249,6 +255,24 @@ fn outcomes(source: &SourceStatus) -> Vec<(u64, Vec<KeyValue>)> {
         (count, attributes)
     })
     .collect()
+}
+
+/// Where Hubble would have lost what was lost; what the history lacks has no such place.
+fn hubble_losses(losses: &[StageLoss]) -> Vec<(u64, Vec<KeyValue>)> {
+    let of = |stages: &[&str]| {
+        let lost = losses.iter().filter(|loss| stages.contains(&loss.stage.as_str()));
+        lost.map(|loss| loss.count).sum()
+    };
+    [
+        (
+            "perf_event_ring_buffer",
+            of(&["kernel ring", "busy program", "another observer"]),
+        ),
+        ("observer_events_queue", of(&["undecodable"])),
+        ("hubble_ring_buffer", of(&["slow clients"])),
+    ]
+    .map(|(source, count)| (count, vec![KeyValue::new("source", source)]))
+    .into()
 }
 
 fn lost(loss: &StageLoss) -> (u64, Vec<KeyValue>) {

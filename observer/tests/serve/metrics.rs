@@ -62,6 +62,14 @@ async fn metrics_have_the_numbers_of_the_status() {
         let series = format!("parallax_lost_events_total{{{cpu}{source}stage=\"{}\"}}", loss.stage);
         assert_eq!(value(&page, &series), Some(loss.count), "{series} in {page}");
     }
+    for (source, count) in [
+        ("perf_event_ring_buffer", 6),
+        ("observer_events_queue", 0),
+        ("hubble_ring_buffer", 9),
+    ] {
+        let series = format!("hubble_lost_events_total{{source=\"{source}\"}}");
+        assert_eq!(value(&page, &series), Some(count), "{series} in {page}");
+    }
     for source in &capture.sources {
         let of = |outcome: &str| {
             let (source, cpu) = (&source.source, source.cpu);
