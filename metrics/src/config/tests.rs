@@ -49,11 +49,11 @@ fn files_have_filters_too() {
     let metrics = read(
         "metrics:
   - name: drop
-contextOptions:
-  - name: sourceContext
-    values: [namespace, ip]
-includeFilters:
-  - source_ip: [10.0.0.0/8]
+    contextOptions:
+      - name: sourceContext
+        values: [namespace, ip]
+    includeFilters:
+      - source_ip: [10.0.0.0/8]
   - name: tcp
 ",
     )
