@@ -226,6 +226,12 @@ pub struct Settings {
     #[serde(flatten)]
     pub metrics: MetricsSettings,
 
+    /// Write flows as lines of JSON to the files that this file (YAML) names; read again when it changes. docs/export.md
+    /// explains it
+    #[arg(long, value_name = "FILE", env = "PARALLAX_OBSERVER_FLOW_LOGS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flow_logs: Option<PathBuf>,
+
     /// Keep flows in Parquet files: a folder, or a URL such as s3://bucket/path. docs/history.md explains it
     #[arg(long, value_name = "PLACE", env = "PARALLAX_OBSERVER_HISTORY")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -32,6 +32,7 @@ pub mod connection;
 pub mod decode;
 mod dns;
 pub mod drop_site;
+pub mod flow_logs;
 mod heap;
 pub mod history;
 pub mod interface;

@@ -4,6 +4,7 @@
 //! since rows are numbered through they can tell exactly how much that is.
 
 mod loss;
+pub mod reader;
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -20,6 +20,7 @@ use opentelemetry_sdk::metrics::{Aggregation, Instrument, InstrumentKind, SdkMet
 
 pub use page::Page;
 
+use crate::flow_logs::AllCounts;
 use crate::serve::NodeState;
 use flows::FlowMeter;
 use otlp::{Collector, OtlpError};
@@ -134,6 +135,13 @@ impl Metrics {
             registry,
             _flows: flows,
         })
+    }
+
+    /// What was written to flow logs becomes part of them.
+    pub fn add_flow_logs(&self, counts: &AllCounts) {
+        for provider in &self.providers {
+            own::register_flow_logs(provider, counts);
+        }
     }
 
     /// Sends them to the collector now, if there is one. It waits until that is done, and must not be called where nobody

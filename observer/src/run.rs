@@ -15,6 +15,7 @@ use crate::attach::{Attacher, Hook};
 use crate::btf::Btf;
 use crate::capture::Capture;
 use crate::config::{Settings, version};
+use crate::flow_logs::{AllCounts, FlowLogs};
 use crate::heap;
 use crate::history::{History, Run};
 use crate::interface::{Interfaces, Selection};
@@ -98,6 +99,10 @@ pub async fn run(settings: Settings) -> Result<()> {
             capture_filter: settings.capture.to_string(),
         })
     };
+    let flow_logs = match &settings.flow_logs {
+        Some(path) => Some(FlowLogs::start(path.clone(), name.clone(), Arc::clone(&log))?),
+        None => None,
+    };
     let collector = Collector::new(
         settings.metrics.otlp_endpoint.as_deref(),
         settings.metrics.otlp_protocol,
@@ -111,6 +116,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         (page, collector) => Some(Exports {
             page,
             collector,
+            flow_logs: flow_logs.as_ref().map(FlowLogs::counts),
             flows: settings.metrics.flow_meter(&log)?,
         }),
     };
@@ -143,6 +149,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         let node = node(format!("replay {}", path.display()), counters);
         let _metrics = serve_metrics(exports, &node, &shutdown)?;
         let served = servers.run(node, shutdown).await;
+        drop(flow_logs);
         if let Some(history) = history {
             history.stop().await;
         }
@@ -222,6 +229,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     let _ = following.await;
     drop(probes);
     capture.stop();
+    drop(flow_logs);
     if let Some(history) = history {
         history.stop().await;
     }
@@ -233,6 +241,7 @@ pub async fn run(settings: Settings) -> Result<()> {
 struct Exports {
     page: Option<Page>,
     collector: Option<Collector>,
+    flow_logs: Option<AllCounts>,
     flows: FlowMeter,
 }
 
@@ -243,10 +252,19 @@ fn serve_metrics(
     shutdown: &watch::Receiver<bool>,
 ) -> Result<JoinSet<()>> {
     let mut server = JoinSet::new();
-    let Some(Exports { page, collector, flows }) = exports else {
+    let Some(Exports {
+        page,
+        collector,
+        flow_logs,
+        flows,
+    }) = exports
+    else {
         return Ok(server);
     };
     let metrics = Metrics::new(node, Some(flows), collector.as_ref())?;
+    if let Some(counts) = flow_logs {
+        metrics.add_flow_logs(&counts);
+    }
     if let Some(collector) = collector {
         tracing::info!(%collector, "sending metrics");
     }

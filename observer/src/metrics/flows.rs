@@ -20,6 +20,7 @@ use serving::priority;
 use tokio::sync::watch;
 
 use crate::log::FlowLog;
+use crate::log::reader::{LogReader, New};
 
 /// How often flows are counted.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -105,8 +106,7 @@ impl FlowMeter {
             .build()
             .map_err(FlowMeterError::Thread)?;
         let reader = Reader {
-            next: log.range().1,
-            log,
+            log: LogReader::new(log),
             shared: Arc::clone(&shared),
             started: Instant::now(),
             file,
@@ -232,10 +232,8 @@ impl Drop for FlowMeter {
 }
 
 struct Reader {
-    log: Arc<FlowLog>,
+    log: LogReader,
     shared: Arc<Shared>,
-    /// The number of the next row.
-    next: u64,
     started: Instant,
     file: Option<ConfigFile>,
 }
@@ -245,8 +243,7 @@ impl Reader {
         let mut upkeep = Instant::now() + UPKEEP;
         loop {
             let stopped = tokio::time::timeout(INTERVAL, stop.wait_for(|stop| *stop)).await;
-            self.log.catch_up().await;
-            self.count();
+            self.count().await;
             if stopped.is_ok() {
                 return;
             }
@@ -264,18 +261,12 @@ impl Reader {
         }
     }
 
-    fn count(&mut self) {
+    async fn count(&mut self) {
         let now_s = self.started.elapsed().as_secs();
-        for batch in self.log.read_from(self.next) {
-            let missed = batch.first_sequence().saturating_sub(self.next);
+        for New { rows, missed } in self.log.read().await {
             self.shared.missed.fetch_add(missed, Ordering::Relaxed);
-            let known = self.next.saturating_sub(batch.first_sequence());
-            let Some(new) = usize::try_from(known).ok().and_then(|known| batch.from_row(known)) else {
-                continue;
-            };
-            self.next = batch.end_sequence();
             // Scrapes wait for a batch at most.
-            let times = self.shared.metrics.lock().observe(&new, now_s);
+            let times = self.shared.metrics.lock().observe(&rows, now_s);
             self.record(&times);
         }
     }

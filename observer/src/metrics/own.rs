@@ -9,6 +9,7 @@ use opentelemetry::metrics::{Meter, MeterProvider as _};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 
 use super::otlp::Exports;
+use crate::flow_logs::AllCounts;
 use crate::serve::NodeState;
 
 pub(super) fn register(provider: &SdkMeterProvider, node: &Arc<NodeState>) {
@@ -37,6 +38,25 @@ pub(super) fn register_exports(provider: &SdkMeterProvider, exports: &Arc<Export
             let outcome = |name| [KeyValue::new("outcome", name)];
             observer.observe(exports.sent.load(Ordering::Relaxed), &outcome("sent"));
             observer.observe(exports.failed.load(Ordering::Relaxed), &outcome("failed"));
+        })
+        .build();
+}
+
+/// What was written to flow logs.
+pub(super) fn register_flow_logs(provider: &SdkMeterProvider, counts: &AllCounts) {
+    let counts = Arc::clone(counts);
+    provider
+        .meter("parallax")
+        .u64_observable_counter("parallax.flow_logs.flows")
+        .with_unit("{flow}")
+        .with_description("Flows that were written to flow logs, and that could not be.")
+        .with_callback(move |observer| {
+            for (name, counts) in counts.lock().iter() {
+                for (outcome, count) in [("written", &counts.written), ("failed", &counts.failed)] {
+                    let labels = [KeyValue::new("name", name.clone()), KeyValue::new("outcome", outcome)];
+                    observer.observe(count.load(Ordering::Relaxed), &labels);
+                }
+            }
         })
         .build();
 }
