@@ -60,8 +60,7 @@ fn a_short_flood_is_measured_and_its_sums_hold() {
     );
     assert_eq!(count("unaccounted"), 0, "{accounting:#}");
     assert!(count("log_bytes") <= count("log_budget_bytes"), "{accounting:#}");
-    // The kernel counts processor time in ticks of 10 ms, and a short flood may take less than one.
-    assert!(cost["cpu_ns_per_event"].as_f64().unwrap().is_finite());
+    assert!(cost["cpu_ns_per_event"].as_f64().unwrap() > 0.0);
     assert!(cost["peak_rss_bytes"].as_u64().unwrap() > 1 << 20);
 
     let [counting, observing] = value["kernel"].as_array().unwrap().as_slice() else {
