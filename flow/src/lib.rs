@@ -35,4 +35,5 @@ pub mod shared_columns;
 pub mod table;
 pub mod text;
 pub mod to_api;
+pub mod trace;
 pub mod wire;

@@ -7,9 +7,11 @@ use flow::batch::FlowBatch;
 
 use crate::config::MetricConfig;
 use crate::context::{Context, Contexts};
+use crate::exemplar::Exemplar;
 use crate::metric::{self, Metric};
 use crate::rows::Rows;
 use crate::series::{Family, FamilyInfo};
+use crate::tally::Value;
 
 /// How much metrics may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,25 +122,42 @@ impl FlowMetrics {
             let contexts = &known[place].1;
             let wanted = config.filters.as_ref().map(|filters| filters.matches(batch));
             let tally = metric::count(metric.as_ref(), &rows, wanted.as_ref(), contexts);
+            let exemplar = |row, value| {
+                let trace = batch.trace(row)?;
+                let time_ns = batch.time_ns(row);
+                Some(Exemplar { trace, value, time_ns })
+            };
             for ((family, context, key), sum) in tally.sums {
+                let traced = tally.exemplars.get(&(family, context, key));
+                let exemplar = traced.and_then(|(row, added)| exemplar(*row, *added as f64));
+                let series = &mut families[usize::from(family)];
                 let mut own = Vec::new();
                 metric.labels(&rows, family, key, &mut own);
                 for own in metric.spread(family, own) {
                     let labels = own.into_iter().map(Arc::from);
                     let labels = labels.chain(contexts.labels(context).iter().cloned());
-                    families[usize::from(family)].add(labels.collect(), sum, now_s);
+                    let labels: Vec<Arc<str>> = labels.collect();
+                    let example = exemplar.map(|exemplar| (labels.clone(), exemplar));
+                    series.add(labels, sum, now_s);
+                    if let Some((labels, exemplar)) = example {
+                        series.exemplify(labels, exemplar, now_s);
+                    }
                 }
             }
-            for ((family, context, key), seconds) in tally.values {
+            for Value { key, value, traced } in tally.values {
+                let (family, context, key) = key;
                 let mut own = Vec::new();
                 metric.labels(&rows, family, key, &mut own);
                 let values = own.into_iter().map(Arc::from);
-                let values = values.chain(contexts.labels(context).iter().cloned());
-                let family = &families[usize::from(family)];
+                let values: Vec<Arc<str>> = values.chain(contexts.labels(context).iter().cloned()).collect();
+                let family = &mut families[usize::from(family)];
+                if let Some(exemplar) = traced.and_then(|row| exemplar(row, value)) {
+                    family.exemplify(values.clone(), exemplar, now_s);
+                }
                 times.push(Timed {
                     family: family.info(),
                     labels: family.labels().iter().copied().zip(values).collect(),
-                    seconds,
+                    seconds: value,
                 });
             }
         }

@@ -4,7 +4,7 @@
 //! with which labels) looks at the columns it needs, and counts rows by a small key: numbers, and the number of the row's
 //! context ([`context`]), which is the same for all metrics that want the same labels. Only what differs within the batch is
 //! turned into text, and added to its [`series`]. These are bounded: beyond a limit all others are one, and those that
-//! nothing is added to for a while go.
+//! nothing is added to for a while go. A series keeps one flow of a trace as an example ([`exemplar`]).
 //!
 //! ```
 //! use flow::api::flow::{Flow, Verdict};
@@ -23,6 +23,7 @@
 
 pub mod config;
 pub mod context;
+pub mod exemplar;
 pub mod flow_metrics;
 mod metric;
 mod rows;

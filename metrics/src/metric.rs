@@ -13,6 +13,7 @@ mod port_distribution;
 mod tcp;
 mod traffic;
 
+use ::flow::schema::Column;
 use arrow_buffer::BooleanBuffer;
 
 use crate::config::{MetricConfig, MetricName};
@@ -51,12 +52,14 @@ pub(crate) fn count(
     contexts: &Contexts,
 ) -> Tally {
     let mut tally = Tally::default();
+    let traces = rows.batch.text(Column::TraceId);
+    let mut count = |row| {
+        tally.traced = traces.and_then(|traces| traces.get(row)).map(|_| row);
+        metric.count(rows, row, contexts.of_row(row), &mut tally);
+    };
     match wanted {
-        None => (0..rows.count()).for_each(|row| metric.count(rows, row, contexts.of_row(row), &mut tally)),
-        Some(wanted) => {
-            let chosen = wanted.set_indices();
-            chosen.for_each(|row| metric.count(rows, row, contexts.of_row(row), &mut tally));
-        }
+        None => (0..rows.count()).for_each(&mut count),
+        Some(wanted) => wanted.set_indices().for_each(&mut count),
     }
     tally
 }

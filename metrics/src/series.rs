@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use crate::exemplar::{Exemplar, Exemplars};
+
 /// Values of labels, in the order of the metric's labels.
 pub type Labels = Box<[Arc<str>]>;
 
@@ -29,6 +31,7 @@ pub struct Family {
     labels: Vec<&'static str>,
     limit: usize,
     series: FxHashMap<Labels, Series>,
+    exemplars: Exemplars,
     overflow: u64,
     overflowed: u64,
     expired: u64,
@@ -50,6 +53,7 @@ impl Family {
             labels: [info.labels, context].concat(),
             limit,
             series: FxHashMap::default(),
+            exemplars: Exemplars::new(limit),
             overflow: 0,
             overflowed: 0,
             expired: 0,
@@ -83,12 +87,27 @@ impl Family {
         }
     }
 
+    /// An example of what was added to the series of these labels. One that has no place of its own gets none; histograms
+    /// are kept elsewhere, their exemplars here.
+    pub fn exemplify(&mut self, labels: Vec<Arc<str>>, exemplar: Exemplar, now_s: u64) {
+        let labels = labels.into_boxed_slice();
+        if self.info.is_histogram || self.series.contains_key(&labels) {
+            self.exemplars.set(labels, exemplar, now_s);
+        }
+    }
+
+    /// Labels and newest exemplar of each series that has one, in no order.
+    pub fn exemplars(&self) -> impl Iterator<Item = (&[Arc<str>], Exemplar)> {
+        self.exemplars.iter()
+    }
+
     /// Forgets series that nothing was added to for so long.
     pub fn expire(&mut self, now_s: u64, idle_s: u64) {
         let before = self.series.len();
         self.series
             .retain(|_, series| now_s.saturating_sub(series.touched_s) < idle_s);
         self.expired += (before - self.series.len()) as u64;
+        self.exemplars.expire(now_s, idle_s);
         if self.series.capacity() > 4 * self.series.len().max(64) {
             self.series.shrink_to_fit();
         }

@@ -7,7 +7,8 @@
 //! [`observation_point`] (where was it seen?), and for drops [`drop_site`] (why and where, in words, from
 //! [`btf`] and [`symbols`]). Packets that the programs have only
 //! counted become rows in [`aggregation`]. Rows become batches in the [`log`](mod@log), and [`serve`] gives them to clients;
-//! [`history`] writes them into files, and [`metrics`] tells what was counted on the way. [`replay`] puts a file in the
+//! [`history`] writes them into files, [`metrics`] tells what was counted on the way, and [`otlp`] sends that and chosen flows
+//! to a collector. [`replay`] puts a file in the
 //! place of the kernel.
 //!
 //! ```
@@ -43,6 +44,7 @@ pub mod metrics;
 pub mod names;
 pub mod netns;
 pub mod observation_point;
+pub mod otlp;
 pub mod pipeline;
 pub mod probes;
 mod process;

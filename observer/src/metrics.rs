@@ -4,9 +4,11 @@
 //! Those of its work are instruments of OpenTelemetry that are read when somebody asks, from the same numbers as
 //! `ServerStatus`. Those of flows are counted as flows come ([`flows`]), if anybody is to see them.
 
+mod accept;
 pub mod flows;
 pub mod list;
-pub mod otlp;
+mod open_metrics;
+mod otlp;
 mod own;
 mod page;
 
@@ -14,16 +16,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::metrics::{Aggregation, Instrument, InstrumentKind, SdkMeterProvider, Stream, StreamBuilder};
 
 pub use page::Page;
 
 use crate::flow_logs::AllCounts;
+use crate::otlp::collector::{Collector, OtlpError};
+use crate::otlp::logs::LogCounts;
+use crate::otlp::resource::resource;
 use crate::serve::NodeState;
 use flows::FlowMeter;
-use otlp::{Collector, OtlpError};
+use otlp::Counted;
 
 /// Series of one metric at most; `--metrics-series` allows fewer.
 const SERIES: usize = 1 << 20;
@@ -72,7 +76,7 @@ pub struct Metrics {
     providers: Vec<SdkMeterProvider>,
     registry: prometheus::Registry,
     /// Counts for as long as it lives.
-    _flows: Option<FlowMeter>,
+    flows: Option<FlowMeter>,
 }
 
 impl Metrics {
@@ -90,13 +94,7 @@ impl Metrics {
             .with_registry(registry.clone())
             .scope_info_enabled(false)
             .build()?;
-        let version = node.version.trim_start_matches("parallax ").to_owned();
-        // Names of OpenTelemetry's semantic conventions for resources.
-        let resource = Resource::builder()
-            .with_service_name("parallax-observer")
-            .with_attribute(opentelemetry::KeyValue::new("service.version", version))
-            .with_attribute(opentelemetry::KeyValue::new("host.name", node.name.clone()))
-            .build();
+        let resource = resource(&node.name, &node.version, node.log.id());
         let mut providers = vec![
             SdkMeterProvider::builder()
                 .with_reader(exporter)
@@ -106,7 +104,7 @@ impl Metrics {
         ];
         let mut exports = None;
         if let Some(collector) = collector {
-            let (exporter, counted) = collector.exporter()?;
+            let (exporter, counted) = Counted::to(collector)?;
             exports = Some(counted);
             let provider = SdkMeterProvider::builder()
                 .with_periodic_exporter(exporter)
@@ -133,7 +131,7 @@ impl Metrics {
         Ok(Self {
             providers,
             registry,
-            _flows: flows,
+            flows,
         })
     }
 
@@ -141,6 +139,13 @@ impl Metrics {
     pub fn add_flow_logs(&self, counts: &AllCounts) {
         for provider in &self.providers {
             own::register_flow_logs(provider, counts);
+        }
+    }
+
+    /// What became of flows that were to be log records becomes part of them.
+    pub fn add_logs(&self, counts: &Arc<LogCounts>) {
+        for provider in &self.providers {
+            otlp::register_logs(provider, counts);
         }
     }
 
@@ -164,6 +169,13 @@ impl Metrics {
             tracing::warn!("cannot write metrics as text: {error}");
         }
         text
+    }
+
+    /// All of them as OpenMetrics 1.0, with a flow of a trace as example where a series has counted one.
+    #[must_use]
+    pub fn open_metrics(&self) -> String {
+        let exemplars = self.flows.as_ref().map(FlowMeter::exemplars).unwrap_or_default();
+        open_metrics::text(&self.registry.gather(), &exemplars)
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use crate::attach::{Attacher, Hook};
 use crate::btf::Btf;
 use crate::capture::Capture;
-use crate::config::{Settings, version};
+use crate::config::{MetricsSettings, Settings, version};
 use crate::flow_logs::{AllCounts, FlowLogs};
 use crate::heap;
 use crate::history::{History, Run};
@@ -22,10 +22,12 @@ use crate::interface::{Interfaces, Selection};
 use crate::kernel_names::{NoKernel, RunningKernel};
 use crate::log::FlowLog;
 use crate::metrics::flows::FlowMeter;
-use crate::metrics::otlp::Collector;
 use crate::metrics::{Metrics, Page};
 use crate::names::{Names, file};
 use crate::netns;
+use crate::otlp::collector::{Collector, Signal};
+use crate::otlp::logs::{LogCounts, OtlpLogs};
+use crate::otlp::resource::resource;
 use crate::pipeline::{Pipeline, PipelineOptions};
 use crate::probes::{Probes, ProbesOptions};
 use crate::replay::{self, Format, run::replay};
@@ -103,10 +105,8 @@ pub async fn run(settings: Settings) -> Result<()> {
         Some(path) => Some(FlowLogs::start(path.clone(), name.clone(), Arc::clone(&log))?),
         None => None,
     };
-    let collector = Collector::new(
-        settings.metrics.otlp_endpoint.as_deref(),
-        settings.metrics.otlp_protocol,
-    )?;
+    let otlp_logs = send_logs(&settings.metrics, &name, &log)?;
+    let collector = settings.metrics.collector(Signal::Metrics)?;
     let page = match settings.metrics.metrics_listen {
         Some(address) => Some(Page::bind(address).await?),
         None => None,
@@ -117,6 +117,7 @@ pub async fn run(settings: Settings) -> Result<()> {
             page,
             collector,
             flow_logs: flow_logs.as_ref().map(FlowLogs::counts),
+            otlp_logs: otlp_logs.as_ref().map(OtlpLogs::counts),
             flows: settings.metrics.flow_meter(&log)?,
         }),
     };
@@ -149,7 +150,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         let node = node(format!("replay {}", path.display()), counters);
         let _metrics = serve_metrics(exports, &node, &shutdown)?;
         let served = servers.run(node, shutdown).await;
-        drop(flow_logs);
+        drop((flow_logs, otlp_logs));
         if let Some(history) = history {
             history.stop().await;
         }
@@ -229,7 +230,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     let _ = following.await;
     drop(probes);
     capture.stop();
-    drop(flow_logs);
+    drop((flow_logs, otlp_logs));
     if let Some(history) = history {
         history.stop().await;
     }
@@ -237,11 +238,25 @@ pub async fn run(settings: Settings) -> Result<()> {
     Ok(served?)
 }
 
+/// Sends flows as log records, if they are wanted, until what it returns is dropped.
+fn send_logs(settings: &MetricsSettings, node: &str, log: &Arc<FlowLog>) -> Result<Option<OtlpLogs>> {
+    let Some(filters) = settings.otlp_logs.filters()? else {
+        return Ok(None);
+    };
+    let collector = settings.collector(Signal::Logs)?;
+    let collector = collector.context("--otlp-logs: there is no collector; name one with --otlp-endpoint")?;
+    let resource = resource(node, version(), log.id());
+    tracing::info!(%collector, flows = %settings.otlp_logs, "sending log records");
+    let (rate, log) = (settings.otlp_logs_rate, Arc::clone(log));
+    Ok(Some(OtlpLogs::start(&collector, &resource, filters, rate, log)?))
+}
+
 /// Who gets metrics.
 struct Exports {
     page: Option<Page>,
     collector: Option<Collector>,
     flow_logs: Option<AllCounts>,
+    otlp_logs: Option<Arc<LogCounts>>,
     flows: FlowMeter,
 }
 
@@ -256,6 +271,7 @@ fn serve_metrics(
         page,
         collector,
         flow_logs,
+        otlp_logs,
         flows,
     }) = exports
     else {
@@ -264,6 +280,9 @@ fn serve_metrics(
     let metrics = Metrics::new(node, Some(flows), collector.as_ref())?;
     if let Some(counts) = flow_logs {
         metrics.add_flow_logs(&counts);
+    }
+    if let Some(counts) = otlp_logs {
+        metrics.add_logs(&counts);
     }
     if let Some(collector) = collector {
         tracing::info!(%collector, "sending metrics");

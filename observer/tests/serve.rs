@@ -11,8 +11,16 @@ mod losses;
 mod metrics;
 #[path = "serve/node.rs"]
 mod node;
+#[path = "serve/open_metrics.rs"]
+mod open_metrics;
 #[path = "serve/otlp.rs"]
 mod otlp;
+#[path = "serve/otlp_logs.rs"]
+mod otlp_logs;
+#[path = "serve/otlp_program.rs"]
+mod otlp_program;
+#[path = "serve/otlp_receiver.rs"]
+mod otlp_receiver;
 #[path = "serve/python.rs"]
 mod python;
 #[path = "serve/sharing.rs"]

@@ -331,3 +331,49 @@ fn filters_say_which_flows_count() {
     metrics.observe(&batch(&[tcp(&json!({}), "DROPPED"), tcp(&json!({}), "FORWARDED")]), 0);
     assert_eq!(metrics.family("hubble_flows_processed").unwrap().total(), 1);
 }
+
+/// Labels, trace and value of the exemplars of a family.
+fn exemplars(metrics: &FlowMetrics, family: &str) -> BTreeMap<String, (String, f64)> {
+    let family = metrics.family(family).unwrap();
+    let text = |labels: &[Arc<str>]| labels.iter().map(|label| &**label).collect::<Vec<_>>().join(" ");
+    let all = family.exemplars();
+    all.map(|(labels, exemplar)| (text(labels), (exemplar.trace.trace_text(), exemplar.value)))
+        .collect()
+}
+
+#[test]
+fn a_series_keeps_the_newest_flow_of_a_trace_and_forgets_it_in_time() {
+    let traced = |flow: Value, digit: &str| {
+        let mut flow = flow;
+        flow["trace_context"] = json!({"parent": {"trace_id": digit.repeat(32)}});
+        flow
+    };
+    let drop = || tcp(&json!({"SYN": true}), "DROPPED");
+    let ended = json!({"event_type": {"type": 160, "sub_type": 4}, "l4": {"TCP": {"source_port": 1, "destination_port": 2}},
+        "detail": {"tcp_state_old": "ESTABLISHED", "tcp_state_new": "FIN_WAIT1", "srtt_us": 2000}});
+    let flows = [
+        traced(drop(), "a"),
+        traced(drop(), "b"),
+        drop(),
+        traced(tcp(&json!({}), "FORWARDED"), "c"),
+        traced(ended.clone(), "d"),
+        ended,
+    ];
+    let limits = Limits {
+        series: 1,
+        ..Limits::default()
+    };
+    let mut metrics = FlowMetrics::new(&parse("drop flow:labelsContext=source_ip connection").unwrap(), limits);
+    let times = metrics.observe(&batch(&flows), 0);
+    assert_eq!(times.len(), 2);
+    assert_eq!(series(&metrics, "hubble_drop")["DROP_REASON_UNKNOWN TCP"], 3);
+    let of_drops = exemplars(&metrics, "hubble_drop");
+    assert_eq!(of_drops["DROP_REASON_UNKNOWN TCP"], ("b".repeat(32), 1.0));
+    assert_eq!(exemplars(&metrics, "parallax_tcp_rtt")[""], ("d".repeat(32), 0.002));
+    let family = metrics.family("hubble_flows_processed").unwrap();
+    assert!(family.overflow() > 0 && family.exemplars().count() <= 1);
+    metrics.expire(599);
+    assert_eq!(exemplars(&metrics, "hubble_drop").len(), 1);
+    metrics.expire(600);
+    assert!(metrics.families().all(|family| family.exemplars().count() == 0));
+}

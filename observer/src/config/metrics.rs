@@ -1,4 +1,4 @@
-//! Settings of metrics: who gets them, and which there are.
+//! Settings of metrics and log records: who gets them, and which there are.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,7 +11,8 @@ use super::duration_text;
 use crate::log::FlowLog;
 use crate::metrics::flows::{FlowMeter, FlowMeterError, Wanted};
 use crate::metrics::list::MetricList;
-use crate::metrics::otlp::Protocol;
+use crate::otlp::collector::{Collector, OtlpError, Protocol, Signal};
+use crate::otlp::logs::Choice;
 
 /// Settings of metrics.
 #[derive(Debug, Args, Serialize)]
@@ -22,7 +23,7 @@ pub struct MetricsSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_listen: Option<SocketAddr>,
 
-    /// Send metrics to this collector of OpenTelemetry: http://HOST:4317, or https. The variables OTEL_EXPORTER_OTLP_… are
+    /// Send metrics, and log records, to this collector of OpenTelemetry: http://HOST:4317, or https. The variables OTEL_EXPORTER_OTLP_… are
     /// respected, and OTEL_EXPORTER_OTLP_ENDPOINT in place of this
     #[arg(long, value_name = "URL", env = "PARALLAX_OBSERVER_OTLP_ENDPOINT")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,6 +33,22 @@ pub struct MetricsSettings {
     #[arg(long, value_name = "PROTOCOL", env = "PARALLAX_OBSERVER_OTLP_PROTOCOL")]
     #[serde(serialize_with = "protocol_text", skip_serializing_if = "Option::is_none")]
     pub otlp_protocol: Option<Protocol>,
+
+    /// Send flows to the collector as log records: drops, or what a filter chooses ('{"verdict": ["DROPPED"]}', or a file
+    /// of filters). docs/metrics.md explains it
+    #[arg(
+        long,
+        value_name = "off|drops|FILTER|FILE",
+        env = "PARALLAX_OBSERVER_OTLP_LOGS",
+        default_value = "off"
+    )]
+    #[serde(serialize_with = "choice_text")]
+    pub otlp_logs: Choice,
+
+    /// Log records a second at most; further flows are counted
+    #[arg(long, value_name = "NUMBER", env = "PARALLAX_OBSERVER_OTLP_LOGS_RATE", default_value_t = 500,
+        value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub otlp_logs_rate: u32,
 
     /// Metrics of flows, if anybody gets metrics: 'drop:sourceContext=namespace|ip flow tcp', or none.
     /// docs/metrics.md has all of them [default: those of the dashboards]
@@ -77,11 +94,23 @@ fn protocol_text<S: serde::Serializer>(value: &Option<Protocol>, serializer: S) 
     serializer.collect_str(&value.unwrap_or_default())
 }
 
+fn choice_text<S: serde::Serializer>(value: &Choice, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
 fn metrics_text<S: serde::Serializer>(value: &MetricList, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 
 impl MetricsSettings {
+    /// Who gets that signal, if anybody.
+    ///
+    /// # Errors
+    /// What is wrong with the collector's address or certificates.
+    pub fn collector(&self, signal: Signal) -> Result<Option<Collector>, OtlpError> {
+        Collector::new(signal, self.otlp_endpoint.as_deref(), self.otlp_protocol)
+    }
+
     /// Begins to count flows.
     ///
     /// # Errors

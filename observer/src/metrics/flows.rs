@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use serving::priority;
 use tokio::sync::watch;
 
+use super::open_metrics::Shown;
 use crate::log::FlowLog;
 use crate::log::reader::{LogReader, New};
 
@@ -165,6 +166,19 @@ impl FlowMeter {
         }
         self.shared.histograms.lock().push(histograms);
         self.register_own(provider);
+    }
+
+    /// Flows of traces that series have counted.
+    pub(super) fn exemplars(&self) -> Shown {
+        let metrics = self.shared.metrics.lock();
+        let mut shown = Shown::default();
+        for family in metrics.families() {
+            for (values, exemplar) in family.exemplars() {
+                let labels = family.labels().iter().copied().zip(values.iter().map(|value| &**value));
+                shown.add(&family.info(), labels, exemplar);
+            }
+        }
+        shown
     }
 
     fn register_own(&self, provider: &SdkMeterProvider) {

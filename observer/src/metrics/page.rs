@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
 use axum::response::Html;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::{Metrics, MetricsError};
+use super::accept::prefers_open_metrics;
+use super::{Metrics, MetricsError, open_metrics};
 use serving::servers::ended;
 
 /// An address that metrics will be served at.
@@ -44,9 +46,20 @@ impl Page {
     /// If the server can't go on.
     pub async fn serve(self, metrics: Metrics, mut shutdown: watch::Receiver<bool>) -> io::Result<()> {
         let metrics = Arc::new(metrics);
-        let text = move || {
+        let text = move |headers: HeaderMap| {
             let metrics = Arc::clone(&metrics);
-            async move { ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], metrics.text()) }
+            async move {
+                let accepted: Vec<&str> = headers
+                    .get_all(ACCEPT)
+                    .iter()
+                    .filter_map(|text| text.to_str().ok())
+                    .collect();
+                let (format, text) = match prefers_open_metrics(&accepted.join(",")) {
+                    true => (open_metrics::FORMAT, metrics.open_metrics()),
+                    false => (prometheus::TEXT_FORMAT, metrics.text()),
+                };
+                ([(CONTENT_TYPE, format), (VARY, "accept")], text)
+            }
         };
         let index = Html("<!doctype html><title>Parallax</title><a href=\"/metrics\">Metrics</a>");
         let routes = Router::new()

@@ -1,61 +1,19 @@
 //! Metrics by OTLP, as a receiver that others have written understands them: the numbers of the page, one by one.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use metrics::config::parse;
 use metrics::flow_metrics::Limits;
 use observer::metrics::Metrics;
 use observer::metrics::flows::{FlowMeter, Wanted};
-use observer::metrics::otlp::{Collector, Protocol};
+use observer::otlp::collector::{Collector, Protocol, Signal};
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 
 use crate::LARGE;
 use crate::node::TestNode;
-use crate::python::python;
-
-const PACKAGES: [&str; 2] = ["opentelemetry-proto==1.38.0", "grpcio==1.76.0"];
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A receiver, and what it prints. It ends with the value.
-struct Receiver {
-    child: Child,
-    lines: mpsc::Receiver<Value>,
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Receiver {
-    fn start(python: &std::path::Path) -> Self {
-        let mut child = Command::new(python)
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/serve/otlp_receiver.py"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (sender, lines) = mpsc::channel();
-        let output = BufReader::new(child.stdout.take().unwrap());
-        std::thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                let _ = sender.send(serde_json::from_str(&line).unwrap());
-            }
-        });
-        Self { child, lines }
-    }
-
-    fn next(&self) -> Value {
-        self.lines.recv_timeout(PATIENCE).unwrap()
-    }
-}
+use crate::otlp_receiver::{PATIENCE, Receiver, interpreter};
 
 type Series = BTreeMap<(String, Vec<(String, String)>), f64>;
 
@@ -107,20 +65,24 @@ fn is_moving(name: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_gets_the_numbers_of_the_page() {
-    let python = match spawn_blocking(|| python("otlp", &PACKAGES)).await.unwrap() {
+    let python = match spawn_blocking(interpreter).await.unwrap() {
         Ok(python) => python,
-        Err(reason) => return println!("skipped: no Python with {}: {reason}", PACKAGES.join(" and ")),
+        Err(reason) => return println!("skipped: {reason}"),
     };
-    let receiver = spawn_blocking(move || Receiver::start(&python)).await.unwrap();
-    let ports = receiver.next();
+    let receiver = spawn_blocking(move || Receiver::start(&python, &[])).await.unwrap();
     for (protocol, port, how) in [
-        (Protocol::Grpc, &ports["grpc"], "grpc"),
-        (Protocol::Http, &ports["http"], "http /v1/metrics"),
+        (Protocol::Grpc, receiver.grpc, "grpc"),
+        (Protocol::Http, receiver.http, "http /v1/metrics"),
     ] {
         let mut node = TestNode::start(LARGE).await;
         let configs = parse("flow:labelsContext=source_ip drop tcp port-distribution connection traffic").unwrap();
         let meter = FlowMeter::start(Wanted::Fixed(configs), Limits::default(), node.log.clone()).unwrap();
-        let collector = Collector::new(Some(&format!("http://127.0.0.1:{port}")), Some(protocol)).unwrap();
+        let collector = Collector::new(
+            Signal::Metrics,
+            Some(&format!("http://127.0.0.1:{port}")),
+            Some(protocol),
+        )
+        .unwrap();
         let metrics = Metrics::new(&node.state, Some(meter), collector.as_ref()).unwrap();
         node.append(2000);
         node.show();
@@ -177,7 +139,7 @@ async fn a_collector_gets_the_numbers_of_the_page() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_not_there_is_counted_and_disturbs_nobody() {
     let mut node = TestNode::start(LARGE).await;
-    let collector = Collector::new(Some("http://127.0.0.1:1"), None).unwrap();
+    let collector = Collector::new(Signal::Metrics, Some("http://127.0.0.1:1"), None).unwrap();
     let metrics = Metrics::new(&node.state, None, collector.as_ref()).unwrap();
     let before = metrics.text();
     assert!(
