@@ -7,7 +7,8 @@ use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use opentelemetry_http::{HttpClient, HttpError};
-use serving::connect::open;
+use parking_lot::Mutex;
+use serving::connect::{open, reason};
 use tokio::runtime::Handle;
 
 use super::collector::Collector;
@@ -21,6 +22,8 @@ pub(super) struct Client {
     collector: Collector,
     /// The SDK sends from a thread of its own.
     runtime: Handle,
+    /// Why the last request failed: the crate says no more than that the network did.
+    problem: Mutex<Option<String>>,
 }
 
 impl Client {
@@ -29,7 +32,18 @@ impl Client {
         Self {
             collector,
             runtime: Handle::current(),
+            problem: Mutex::default(),
         }
+    }
+
+    /// Tells a problem once.
+    fn tell(&self, sent: &Result<Response<Bytes>, HttpError>) {
+        let problem = sent.as_ref().err().map(|error| reason(&**error));
+        let mut before = self.problem.lock();
+        if let Some(problem) = problem.as_ref().filter(|_| *before != problem) {
+            tracing::warn!("{}: {problem}", self.collector);
+        }
+        *before = problem;
     }
 }
 
@@ -38,7 +52,9 @@ impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let collector = self.collector.clone();
         let sent = async move { tokio::time::timeout(LIMIT, send(collector, request)).await? };
-        self.runtime.spawn(sent).await?
+        let sent = self.runtime.spawn(sent).await?;
+        self.tell(&sent);
+        sent
     }
 }
 

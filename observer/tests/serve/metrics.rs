@@ -122,10 +122,14 @@ async fn the_manual_names_every_metric() {
 }
 
 fn get(address: SocketAddr, path: &str) -> String {
+    get_as(address, path, "*/*")
+}
+
+fn get_as(address: SocketAddr, path: &str, accept: &str) -> String {
     let mut connection = TcpStream::connect(address).unwrap();
     write!(
         connection,
-        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
     )
     .unwrap();
     let mut answer = String::new();
@@ -146,6 +150,17 @@ async fn the_page_is_what_prometheus_expects() {
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     assert!(answer.contains("content-type: text/plain; version=0.0.4"), "{answer}");
     assert!(answer.contains("# TYPE parallax_lost_events_total counter"), "{answer}");
+    let answer = get_as(
+        address,
+        "/metrics",
+        "application/openmetrics-text; version=1.0.0, text/plain; q=0.5",
+    );
+    let kind = "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert!(answer.contains(kind) && answer.contains("vary: accept"), "{answer}");
+    assert!(
+        answer.contains("# TYPE parallax_lost_events counter") && answer.contains("# EOF\n"),
+        "{answer}"
+    );
     assert!(get(address, "/").contains("/metrics"));
     assert!(get(address, "/nothing").starts_with("HTTP/1.1 404"));
     stop.send(true).unwrap();

@@ -13,8 +13,8 @@ with urllib.request.urlopen(wanted, timeout=10) as answer:
 
 def shown(sample):
     exemplar = sample.exemplar
-    told = exemplar and {"labels": exemplar.labels, "value": exemplar.value, "time": exemplar.timestamp}
-    return {"name": sample.name, "labels": sample.labels, "value": sample.value, "exemplar": told}
+    told = exemplar and {"labels": exemplar.labels, "value": float(exemplar.value), "time": float(exemplar.timestamp)}
+    return {"name": sample.name, "labels": sample.labels, "value": float(sample.value), "exemplar": told}
 
 
 families = [

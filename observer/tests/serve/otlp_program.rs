@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -13,6 +13,7 @@ use nix::unistd::Pid;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::otlp_receiver::{PATIENCE, Receiver, interpreter};
+use crate::python::run;
 
 const OBSERVER: &str = env!("CARGO_BIN_EXE_parallax-observer");
 const DROP: &str = r#"{"flow":{"verdict":"DROPPED","drop_reason_desc":"POLICY_DENIED","node_name":"c1/n1","IP":{"source":"10.0.0.1","destination":"10.0.0.2"},"trace_context":{"parent":{"trace_id":"0af7651916cd43dd8448eb211c80319c"}}}}"#;
@@ -213,13 +214,8 @@ fn an_authority_that_is_not_the_collectors_is_told_and_counted() {
     }
 }
 
-fn run(arguments: &[&str]) -> Output {
-    Command::new(OBSERVER)
-        .args(arguments)
-        .env_remove("PARALLAX_OBSERVER_CONFIG")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+fn said(arguments: &[&str]) -> Output {
+    run(Path::new(OBSERVER), arguments, PATIENCE).unwrap()
 }
 
 #[test]
@@ -249,12 +245,12 @@ fn settings_of_log_records_that_cannot_be_are_told() {
         } else {
             &endpoint
         };
-        let output = run(&[choice, given].concat());
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{choice:?}: {said}");
-        assert!(said.contains(says), "{choice:?} should say `{says}`: {said}");
+        let output = said(&[choice, given].concat());
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{choice:?}: {text}");
+        assert!(text.contains(says), "{choice:?} should say `{says}`: {text}");
     }
-    let printed = run(&[
+    let printed = said(&[
         "--otlp-logs",
         r#"{"verdict": ["ERROR"]}"#,
         "--otlp-logs-rate",
@@ -267,6 +263,6 @@ fn settings_of_log_records_that_cannot_be_are_told() {
         "{printed}"
     );
     fs::write(file.path(), &printed).unwrap();
-    let again = run(&["--config", path, "--print-config"]);
+    let again = said(&["--config", path, "--print-config"]);
     assert_eq!(String::from_utf8_lossy(&again.stdout), printed);
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// For making the environment: some 60 MB come over the network, once.
@@ -37,6 +38,9 @@ fn succeed(program: &Path, arguments: &[&str], limit: Duration) -> Result<(), St
 
 /// A Python with these packages of PyPI; made once, and kept below the build's folder under that name.
 pub fn python(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
+    // Tests run at once, and may want the same one.
+    static MAKING: Mutex<()> = Mutex::new(());
+    let _alone = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("python-{name}"));
     let (python, complete) = (folder.join("bin/python"), folder.join("complete"));
     let wanted = packages.join("\n");

@@ -1,13 +1,14 @@
 //! The setting `--otlp-logs`: which flows become log records.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use flow::api::flow::{FlowFilter, Verdict};
+use flow::api::unknown_field;
 use flow::filter::{FilterError, Filters};
-use serde::Deserialize;
 use serde_json::Value;
 
 /// Which flows are wanted.
@@ -53,15 +54,6 @@ pub enum ChoiceError {
     Filter(#[from] FilterError),
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Both {
-    #[serde(default)]
-    include_filters: Vec<FlowFilter>,
-    #[serde(default)]
-    exclude_filters: Vec<FlowFilter>,
-}
-
 impl Choice {
     /// The filters; `None` if no flow is wanted.
     ///
@@ -99,23 +91,67 @@ impl Choice {
 
 /// One filter, a list of which one must match, or what is to be included and excluded.
 fn compile(value: Value) -> Result<Filters, ChoiceError> {
-    let wrong = |error: serde_json::Error| ChoiceError::Json(error.to_string());
-    let is_both = ["includeFilters", "excludeFilters"]
-        .iter()
-        .any(|name| value.get(name).is_some());
+    const INCLUDE: &str = "includeFilters";
+    const EXCLUDE: &str = "excludeFilters";
     let (include, exclude) = match value {
-        Value::Object(_) if is_both => {
-            let both: Both = serde_json::from_value(value).map_err(wrong)?;
-            (both.include_filters, both.exclude_filters)
+        Value::Object(mut both) if both.contains_key(INCLUDE) || both.contains_key(EXCLUDE) => {
+            let mut take = |name| both.remove(name).map_or_else(|| Ok(Vec::new()), filters);
+            let (include, exclude) = (take(INCLUDE)?, take(EXCLUDE)?);
+            if let Some(name) = both.keys().next() {
+                let why = format!("`{name}` can't stand beside {INCLUDE} and {EXCLUDE}");
+                return Err(ChoiceError::Json(why));
+            }
+            (include, exclude)
         }
-        Value::Object(_) => (vec![serde_json::from_value(value).map_err(wrong)?], Vec::new()),
-        Value::Array(_) => (serde_json::from_value(value).map_err(wrong)?, Vec::new()),
-        _ => {
-            let right = "write a filter as {verdict: [DROPPED]}, a list of them, or includeFilters and excludeFilters";
-            return Err(ChoiceError::Json(format!("there is no filter; {right}")));
-        }
+        Value::Object(_) => (filters(Value::Array(vec![value]))?, Vec::new()),
+        other => (filters(other)?, Vec::new()),
     };
     Ok(Filters::compile(&include, &exclude)?)
+}
+
+fn filters(list: Value) -> Result<Vec<FlowFilter>, ChoiceError> {
+    let Value::Array(list) = list else {
+        let right = "write a filter as {verdict: [DROPPED]}, a list of them, or includeFilters and excludeFilters";
+        return Err(ChoiceError::Json(format!("there is no filter; {right}")));
+    };
+    list.into_iter().map(filter).collect()
+}
+
+/// A filter of which everything was understood. The API passes over what it does not know, and would choose every flow in
+/// place of few.
+fn filter(value: Value) -> Result<FlowFilter, ChoiceError> {
+    let wrong = |error: serde_json::Error| ChoiceError::Json(error.to_string());
+    if let Some(name) = unknown_field(".flow.FlowFilter", &value) {
+        return Err(ChoiceError::Json(format!(
+            "a filter has no field `{name}`; the fields are those of the API's FlowFilter"
+        )));
+    }
+    let filter: FlowFilter = serde_json::from_value(value.clone()).map_err(wrong)?;
+    let understood = serde_json::to_value(&filter).map_err(wrong)?;
+    let plain = |name: &str| name.replace('_', "").to_ascii_lowercase();
+    let fields = |value: &Value| value.as_object().cloned().unwrap_or_default();
+    let understood: HashMap<String, Value> = fields(&understood)
+        .into_iter()
+        .map(|(name, value)| (plain(&name), value))
+        .collect();
+    for (name, value) in fields(&value) {
+        let Some(understood) = understood.get(&plain(&name)) else {
+            return Err(ChoiceError::Json(format!(
+                "nothing is in the field `{name}` of a filter"
+            )));
+        };
+        let given = value.as_array().into_iter().flatten();
+        let mut unknown = given.filter(|value| {
+            let is_kept = |list: &Vec<Value>| list.contains(value);
+            value.is_string() && !understood.as_array().is_some_and(is_kept)
+        });
+        if let Some(text) = unknown.next() {
+            return Err(ChoiceError::Json(format!(
+                "the field `{name}` of a filter can't be {text}"
+            )));
+        }
+    }
+    Ok(filter)
 }
 
 impl FromStr for Choice {
@@ -191,9 +227,16 @@ mod tests {
         for (text, why) in [
             ("", "write off, drops"),
             ("{verdict}", "key must be a string at line 1 column 2"),
-            (r#"{"verdikt": []}"#, "verdikt"),
+            (r#"{"verdikt": ["DROPPED"]}"#, "no field `verdikt`"),
+            (r#"{"verdict": ["DROPPED", "DROPED"]}"#, "DROPED"),
+            (r#"[{"verdict": []}]"#, "nothing is in the field `verdict`"),
+            (r#"[3]"#, "expected struct flow.FlowFilter"),
             (r#"{"source_ip": ["10.0.0.0/99"]}"#, "10.0.0.0/99"),
-            (r#"{"includeFilters": [], "filters": []}"#, "filters"),
+            (
+                r#"{"includeFilters": [], "filters": []}"#,
+                "`filters` can't stand beside",
+            ),
+            (r#"{"includeFilters": {}}"#, "there is no filter"),
         ] {
             let error = text.parse::<Choice>().unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
