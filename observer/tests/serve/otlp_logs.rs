@@ -26,7 +26,7 @@ use crate::otlp_receiver::{PATIENCE, Receiver, interpreter, records};
 fn flows(count: usize) -> Vec<Flow> {
     let flow = |number: usize| {
         let drop = json!({"kernel_drop_reason": "NO_SOCKET", "drop_symbol": "tcp_v4_rcv+0x1"});
-        let is_drop = number % 2 == 0;
+        let is_drop = number.is_multiple_of(2);
         json!({
             "time": flow::api::Timestamp::from_nanos(START_NS + number as i64),
             "verdict": if is_drop { "DROPPED" } else { "FORWARDED" },
@@ -35,7 +35,7 @@ fn flows(count: usize) -> Vec<Flow> {
             "l4": {"TCP": {"source_port": 1 + number, "destination_port": 443}},
             "source": {"namespace": "shop", "pod_name": format!("web-{number}")},
             "detail": if is_drop { drop } else { json!(null) },
-            "trace_context": if number % 4 == 0 { json!({"parent": {"trace_id": format!("{:032x}", number + 1)}}) }
+            "trace_context": if number.is_multiple_of(4) { json!({"parent": {"trace_id": format!("{:032x}", number + 1)}}) }
                 else { json!(null) },
         })
     };
