@@ -97,6 +97,7 @@ impl ClusterFlows {
             columns,
             newest_first: order == Order::NewestFirst,
             resume,
+            most_per_second: 0,
         };
         Self {
             merge: Merge::new(order, window, cluster.merge.budget_bytes),

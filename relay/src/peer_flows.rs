@@ -38,6 +38,8 @@ pub(crate) struct Ask {
     pub(crate) newest_first: bool,
     /// Where to go on.
     pub(crate) resume: Vec<Position>,
+    /// Rows a second at most; 0: all.
+    pub(crate) most_per_second: u32,
 }
 
 /// What is heard of a peer.
@@ -202,6 +204,7 @@ impl Feed {
             resume: self.positions.values().cloned().collect(),
             pace_ms: PACE_MS,
             newest_first: self.ask.newest_first,
+            most_per_second: self.ask.most_per_second,
             ..FeedRequest::default()
         };
         let mut client = FlightServiceClient::new(connected.channel.clone()).max_decoding_message_size(MESSAGE_BYTES);

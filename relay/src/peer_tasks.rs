@@ -12,6 +12,9 @@ use crate::peer_flows::{self, Ask, Event, PeerId, Queue};
 use crate::peers::PeerAddress;
 use flow::clock::wall_ns;
 
+/// Rows a second that a node may send at least, however many nodes share what a client wants.
+const LEAST_PER_SECOND: u32 = 20;
+
 /// What happened.
 #[derive(Debug)]
 pub(crate) enum News {
@@ -110,12 +113,17 @@ impl PeerTasks {
                 self.news.push(News::Removed(id));
             }
         }
+        let peers = u32::try_from(now.len()).unwrap_or(u32::MAX).max(1);
         for peer in now {
             let asked = self.running.iter().any(|id| self.addresses[*id] == peer.address);
             if asked {
                 continue;
             }
             let mut ask = self.ask.clone();
+            if ask.most_per_second > 0 {
+                // A quiet node's flows are not to be lost among those of busy ones.
+                ask.most_per_second = (ask.most_per_second / peers).max(LEAST_PER_SECOND);
+            }
             let from_now = ask.flows.follow && ask.resume.is_empty() && ask.flows.since.is_none();
             if from_now || (!first && ask.flows.since.is_none()) {
                 // What it has seen since the client asked: the same moment for all of them.
