@@ -57,7 +57,7 @@ pub(super) fn read(words: &Words) -> Result<Vec<Term>, LineError> {
             }
             _ => {}
         }
-        let sign = word.starts_with("!") || word.starts_with("-") && !word.starts_with("--") && !is_short(word);
+        let sign = word.starts_with("!") || word.starts_with("-") && !word.is_long_flag() && !is_short(word);
         let body = if sign { word.from(1) } else { word.clone() };
         let negated = match negation.take() {
             Some(_) if sign => return Err(LineError::new(word, TWICE)),
@@ -68,7 +68,7 @@ pub(super) fn read(words: &Words) -> Result<Vec<Term>, LineError> {
             return Err(LineError::new(word, TWICE));
         }
         let first = terms.len();
-        if body.starts_with("--") || is_short(&body) {
+        if body.is_long_flag() || is_short(&body) {
             terms.push(as_flag(&body, &mut rest)?);
         } else {
             short_form(&body, &mut terms)?;
@@ -103,8 +103,8 @@ pub(super) fn flag_of(name: &str) -> Option<&'static FilterFlag> {
 }
 
 fn as_flag<'w>(word: &Word, rest: &mut impl Iterator<Item = &'w Word>) -> Result<Term, LineError> {
-    let (name, value) = match word.find('=') {
-        Some(place) if word.starts_with("--") => (word.before(place), Some(word.from(place + 1))),
+    let (name, value) = match word.find_any('=') {
+        Some(place) if word.is_long_flag() => (word.before(place), Some(word.from(place + 1))),
         _ => (word.clone(), None),
     };
     let typed = name.text();
@@ -206,7 +206,8 @@ fn alone(word: &Word, text: &str, terms: &mut Vec<Term>) -> Result<(), LineError
             true => values::event_type(text).err().unwrap_or_default(),
             false => format!("there is no key {:?}{near}", name.text()),
         };
-        return Err(LineError::new(&name, why));
+        let culprit = if name.is_empty() { word } else { &name };
+        return Err(LineError::new(culprit, why));
     }
     for (flag, value) in found {
         terms.push(term(flag, word, value, false)?);

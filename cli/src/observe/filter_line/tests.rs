@@ -176,7 +176,7 @@ fn a_command_to_paste_has_its_values_quoted() {
         "parallax observe --cel-expression '_flow.detail.kernel_drop_reason == \"NO_SOCKET\"'"
     );
     assert_eq!(command("pod:\"-x;rm\""), "parallax observe --pod '/-x;rm'");
-    assert_eq!(command("iface:\"-x\""), "parallax observe --interface=-x");
+    assert_eq!(command("iface:\"-x\""), "parallax observe '--interface=-x'");
 }
 
 fn texts(line: &str, names: &Names) -> Vec<String> {

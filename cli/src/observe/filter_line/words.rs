@@ -79,6 +79,17 @@ impl Word {
             .position(|letter| !letter.quoted && letter.letter == wanted)
     }
 
+    /// The place of the first such letter, in quotes or not.
+    pub(super) fn find_any(&self, wanted: char) -> Option<usize> {
+        self.letters.iter().position(|letter| letter.letter == wanted)
+    }
+
+    /// Whether it is a long flag. To a shell quotes make no difference here, and its quoting puts them around
+    /// `--flag=value`.
+    pub(super) fn is_long_flag(&self) -> bool {
+        self.text().starts_with("--")
+    }
+
     /// The letters before that place.
     pub(super) fn before(&self, place: usize) -> Self {
         let end = self

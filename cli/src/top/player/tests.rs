@@ -62,13 +62,20 @@ async fn an_hour_without_flows_takes_a_second() {
     let mut player = player(&[&[0], &[3_600_000]], "1");
     let played = play(&mut player).await;
     assert!(played[1].1 >= Duration::from_millis(990), "{played:?}");
-    assert_eq!(player.skipped(), Some(Duration::from_secs(3599)));
+    // The clock went on a little while the first flow was handed out.
+    let skipped = player.skipped().unwrap();
+    assert!((3598..=3599).contains(&skipped.as_secs()), "{skipped:?}");
 }
 
 #[tokio::test]
 async fn a_paused_player_steps_flow_by_flow_and_goes_on() {
     let mut player = player(&[&[0, 1, 2], &[3, 4]], "100");
+    assert_eq!(
+        (player.speed().to_string(), player.is_paused(), player.broken()),
+        ("100x".to_owned(), false, 0)
+    );
     player.pause();
+    assert!(player.is_paused());
     let nothing = tokio::time::timeout(Duration::from_millis(50), player.next()).await;
     assert!(nothing.is_err(), "a paused player plays nothing");
     player.step();

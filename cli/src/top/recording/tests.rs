@@ -34,6 +34,7 @@ async fn write_history(folder: &Path, flows: &FlowBatch) {
         time_range: flows.time_range(),
     };
     let store = Store::open(folder.to_str().unwrap()).unwrap();
+    store.prepare().await.unwrap();
     store
         .put(&name.path(Kind::Flows), file.finish().unwrap())
         .await
