@@ -33,6 +33,11 @@ use destination::Destination;
 use sink::Sink;
 use source::Source;
 
+/// The headers of the packet of a row, as a capture has them; `None` if it is no packet.
+pub(crate) fn headers_of(batch: &flow::batch::FlowBatch, row: usize) -> Option<Vec<u8>> {
+    Some(pcapng::packet::headers(batch, row).ok()?.frame().bytes)
+}
+
 /// `parallax export`.
 #[derive(Args)]
 #[command(

@@ -100,6 +100,8 @@ pub enum Effect {
     Mouse(bool),
     /// Stop the program, as shells do on Ctrl-Z.
     Suspend,
+    /// Draw everything anew, whatever is on the terminal.
+    Redraw,
 }
 
 /// What a flow is copied as.
@@ -277,25 +279,15 @@ impl App {
         (self.headers)(batch, place)
     }
 
-    /// A filter is in force: what was known of other flows is forgotten, if the server sends those again.
-    pub fn filter_is(&mut self, filter: &str, restarts: bool) {
+    /// A filter is in force, and these flows are what is there of it already. What was known of others is forgotten.
+    pub fn filter_is(&mut self, filter: &str, flows: impl IntoIterator<Item = FlowBatch>) {
         self.filter = filter.to_owned();
         self.prompt = None;
-        if restarts {
-            self.forget_flows();
+        self.forget_flows();
+        for batch in flows {
+            self.state.push(batch, Default::default(), self.now_ns);
         }
         self.dirty = true;
-    }
-
-    /// Begins again with the flows that are there, of which only some are wanted (`None`: all).
-    pub fn refilter(&mut self, wanted: impl Fn(&FlowBatch) -> Option<FlowBatch>) {
-        let batches: Vec<FlowBatch> = self.state.log.batches().map(|(_, batch)| batch.clone()).collect();
-        self.forget_flows();
-        for batch in batches {
-            if let Some(batch) = wanted(&batch) {
-                self.state.push(batch, Default::default(), self.now_ns);
-            }
-        }
     }
 
     fn forget_flows(&mut self) {

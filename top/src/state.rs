@@ -93,6 +93,9 @@ impl State {
                 }
                 self.drops.push(&row, number, weight, now_ns, second);
             }
+            if row.is_reply() == Some(false) {
+                self.names.push_port(row.destination().port);
+            }
             let counts = self.connections.push(&row, number, weight);
             self.talkers.push(&row, weight, counts);
             self.map.push(&row, weight, counts);

@@ -9,7 +9,6 @@
 //!
 //! Order of things: [`words`] → [`terms`], by the names in [`keys`] → [`reasons`] → [`FilterLists::build`], which is what the
 //! command line goes through as well.
-#![cfg_attr(not(test), expect(dead_code, reason = "the viewer's filter bar will use it"))]
 
 pub(crate) mod complete;
 mod keys;

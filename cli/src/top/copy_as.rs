@@ -2,7 +2,6 @@
 //!
 //! Addresses, ports and times are parsed before they are written, and all other text is quoted: what a flow says comes
 //! from the network.
-#![cfg_attr(not(test), expect(dead_code, reason = "the viewer's menu will use it"))]
 
 use std::net::IpAddr;
 

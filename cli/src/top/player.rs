@@ -1,7 +1,6 @@
 //! Plays a recording at the pace of its own times.
 //!
 //! [`pace`] knows which flows are due, given what the clock says; the player reads, waits and hands out.
-#![cfg_attr(not(test), expect(dead_code, reason = "the viewer will replay with it"))]
 
 mod pace;
 mod speed;

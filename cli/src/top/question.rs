@@ -14,6 +14,8 @@ use sql::limits::Limits;
 use sql::live::{LiveFlows, LiveSnapshot};
 use top::news::{News, Table};
 
+use crate::version::VERSION;
+
 /// Rows of an answer that are shown.
 const MOST: usize = 1_000;
 /// Time that a question may take.
@@ -23,11 +25,29 @@ const TIME: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 struct Seen(Vec<FlowBatch>);
 
+impl Seen {
+    /// As if an observer had seen them that runs since the first of them.
+    fn session(&self) -> Session {
+        let times = self.0.iter().map(FlowBatch::time_range);
+        let started_ns = times.clone().map(|(first, _)| first).min().unwrap_or_default();
+        Session {
+            node: "viewer".to_owned(),
+            log_id: 0,
+            version: VERSION.to_owned(),
+            started_ns,
+            seen_ns: times.map(|(_, last)| last).max().unwrap_or_default(),
+            ended_ns: None,
+            flows: self.0.iter().map(|batch| batch.rows() as u64).sum(),
+            lost: 0,
+        }
+    }
+}
+
 impl LiveFlows for Seen {
     fn snapshot(&self) -> BoxFuture<'_, LiveSnapshot> {
         Box::pin(async {
             LiveSnapshot {
-                session: Session::default(),
+                session: self.session(),
                 persisted_until: 0,
                 batches: self.0.iter().cloned().map(Arc::new).collect(),
                 losses_persisted_until: 0,

@@ -1,7 +1,6 @@
 //! Flows that were kept, in the order of their time: from a file, or from a history.
 //!
 //! They are read ahead of the player by a few batches and no more, however large the recording is.
-#![cfg_attr(not(test), expect(dead_code, reason = "the viewer will replay with it"))]
 
 mod file;
 

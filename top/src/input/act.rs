@@ -73,7 +73,7 @@ impl App {
                 return vec![Effect::Mouse(self.mouse)];
             }
             Action::Help => self.overlays.push(Overlay::Help { top: 0 }),
-            Action::Redraw => {}
+            Action::Redraw => return vec![Effect::Redraw],
             Action::Suspend => return vec![Effect::Suspend],
         }
         Vec::new()

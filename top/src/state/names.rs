@@ -27,6 +27,8 @@ pub struct Names {
     pub dns: BTreeSet<String>,
     /// Reasons of drops.
     pub reasons: BTreeSet<String>,
+    /// Ports of servers.
+    pub ports: BTreeSet<u16>,
     /// Interfaces.
     pub interfaces: BTreeSet<String>,
     /// Where dictionaries of batches were looked at already.
@@ -94,6 +96,13 @@ impl Names {
                     namespace => insert(set, &format!("{namespace}/{name}")),
                 }
             }
+        }
+    }
+
+    /// Takes the port of a server.
+    pub fn push_port(&mut self, port: u16) {
+        if port != 0 && self.ports.len() < MOST {
+            self.ports.insert(port);
         }
     }
 
