@@ -9,7 +9,7 @@ mod pcapng;
 mod server;
 mod sink;
 mod source;
-mod stored;
+pub(crate) mod stored;
 mod table;
 
 use std::io::IsTerminal as _;
