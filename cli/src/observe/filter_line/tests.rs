@@ -120,6 +120,7 @@ fn what_is_wrong_is_told_at_its_place() {
         ("tcp:retransmits", "tcp", "did you mean retransmit?"),
         ("cel:'1 + 1' reason:NO_SOCKET", "'1 + 1'", "true or false"),
         ("from-nss:a", "from-nss", "there is no key"),
+        (":", ":", "there is no key"),
         ("path:'*'", "'*'", ""),
     ] {
         let (said, at) = wrong(line);
