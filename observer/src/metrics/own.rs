@@ -8,7 +8,6 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Meter, MeterProvider as _};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 
-use super::otlp::Exports;
 use crate::flow_logs::AllCounts;
 use crate::serve::NodeState;
 
@@ -20,26 +19,9 @@ pub(super) fn register(provider: &SdkMeterProvider, node: &Arc<NodeState>) {
     own.events();
     own.log();
     own.connections();
-    own.process();
     if node.history.is_some() {
         own.history();
     }
-}
-
-/// How sending to a collector goes.
-pub(super) fn register_exports(provider: &SdkMeterProvider, exports: &Arc<Exports>) {
-    let exports = Arc::clone(exports);
-    provider
-        .meter("parallax")
-        .u64_observable_counter("parallax.otlp.exports")
-        .with_unit("{export}")
-        .with_description("How often metrics were sent to the collector.")
-        .with_callback(move |observer| {
-            let outcome = |name| [KeyValue::new("outcome", name)];
-            observer.observe(exports.sent.load(Ordering::Relaxed), &outcome("sent"));
-            observer.observe(exports.failed.load(Ordering::Relaxed), &outcome("failed"));
-        })
-        .build();
 }
 
 /// What was written to flow logs.
@@ -59,27 +41,6 @@ pub(super) fn register_flow_logs(provider: &SdkMeterProvider, counts: &AllCounts
             }
         })
         .build();
-}
-
-/// Processor time of all threads, in the program and in the kernel for it (`proc_pid_stat(5)`: utime, stime).
-fn cpu_seconds() -> Option<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The name of the program, in parentheses, may have spaces.
-    let after_name = stat.rsplit_once(')')?.1;
-    let ticks: u64 = after_name
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|text| text.parse::<u64>().ok())
-        .sum();
-    Some(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
-}
-
-/// `proc_pid_statm(5)`, the second number.
-fn resident_bytes() -> Option<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
 }
 
 struct Own {
@@ -198,30 +159,6 @@ impl Own {
             "Requests of which nobody can say whether they were answered, as packets were lost meanwhile.",
             single(|status| status.requests_undecided),
         );
-    }
-
-    /// What the observer costs, by the names of OpenTelemetry's semantic conventions for processes.
-    fn process(&self) {
-        self.meter
-            .f64_observable_counter("process.cpu.time")
-            .with_unit("s")
-            .with_description("Processor time that the observer has taken.")
-            .with_callback(|observer| {
-                if let Some(seconds) = cpu_seconds() {
-                    observer.observe(seconds, &[]);
-                }
-            })
-            .build();
-        self.meter
-            .u64_observable_gauge("process.memory.usage")
-            .with_unit("By")
-            .with_description("Memory of the observer that is resident.")
-            .with_callback(|observer| {
-                if let Some(bytes) = resident_bytes() {
-                    observer.observe(bytes, &[]);
-                }
-            })
-            .build();
     }
 
     fn history(&self) {
