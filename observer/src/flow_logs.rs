@@ -26,9 +26,9 @@ use tokio::sync::watch;
 
 pub use config::{FlowLogConfig, FlowLogsError};
 
-use crate::log::FlowLog;
+use crate::log::{FlowLog, ReaderKind};
 use crate::log::reader::LogReader;
-use config::ConfigFile;
+use crate::settings_file::SettingsFile;
 use rotation::Rotated;
 
 /// How often files are written.
@@ -62,10 +62,10 @@ impl FlowLogs {
     /// # Errors
     /// What is wrong with the file that says which there are.
     pub fn start(path: PathBuf, node: String, log: Arc<FlowLog>) -> Result<Self, FlowLogsError> {
-        let (file, configs) = ConfigFile::open(path)?;
+        let (file, configs) = SettingsFile::open("--flow-logs", path, config::read)?;
         let counts = AllCounts::default();
         let mut writer = Writer {
-            reader: LogReader::new(log),
+            reader: LogReader::new(log, ReaderKind::FlowLogs),
             file,
             node,
             logs: Vec::new(),
@@ -111,7 +111,7 @@ impl Drop for FlowLogs {
 
 struct Writer {
     reader: LogReader,
-    file: ConfigFile,
+    file: SettingsFile<Vec<FlowLogConfig>>,
     node: String,
     logs: Vec<Log>,
     counts: AllCounts,

@@ -15,7 +15,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use flow::api::flow::FlowFilter;
@@ -23,25 +23,14 @@ use flow::filter::Filters;
 use flow::mask::FlowMask;
 use serde::Deserialize;
 
+use crate::settings_file::SettingsFileError;
+
 /// Why there are no flow logs.
 #[derive(Debug, thiserror::Error)]
 pub enum FlowLogsError {
-    /// The file can't be read.
-    #[error("--flow-logs: cannot read {path}: {why}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        why: io::Error,
-    },
-    /// It is not what it should be.
-    #[error("--flow-logs: {path}: {why}")]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and where.
-        why: String,
-    },
+    /// The file is not what it should be.
+    #[error(transparent)]
+    File(#[from] SettingsFileError),
     /// The system has no thread.
     #[error("cannot start the thread that writes flow logs: {0}")]
     Thread(io::Error),
@@ -164,52 +153,4 @@ pub(super) fn read(yaml: &str) -> Result<Vec<FlowLogConfig>, String> {
         }
     }
     Ok(configs)
-}
-
-/// The file, as it was read last.
-pub(super) struct ConfigFile {
-    path: PathBuf,
-    text: String,
-    problem: Option<String>,
-}
-
-impl ConfigFile {
-    pub(super) fn open(path: PathBuf) -> Result<(Self, Vec<FlowLogConfig>), FlowLogsError> {
-        let text = content(&path)?;
-        let configs = read(&text).map_err(|why| FlowLogsError::Invalid {
-            path: path.clone(),
-            why,
-        })?;
-        let problem = None;
-        Ok((Self { path, text, problem }, configs))
-    }
-
-    /// What it says now, if that is something else than before and right.
-    pub(super) fn changed(&mut self) -> Option<Vec<FlowLogConfig>> {
-        let text = content(&self.path).map_err(|error| self.tell(error.to_string())).ok()?;
-        if text == self.text {
-            self.problem = None;
-            return None;
-        }
-        let configs = read(&text)
-            .map_err(|why| self.tell(format!("--flow-logs: {}: {why}", self.path.display())))
-            .ok()?;
-        self.problem = None;
-        self.text = text;
-        Some(configs)
-    }
-
-    fn tell(&mut self, problem: String) {
-        if self.problem.as_ref() != Some(&problem) {
-            tracing::warn!("{problem}; flow logs stay as they are");
-            self.problem = Some(problem);
-        }
-    }
-}
-
-fn content(path: &Path) -> Result<String, FlowLogsError> {
-    std::fs::read_to_string(path).map_err(|why| FlowLogsError::Unreadable {
-        path: path.to_owned(),
-        why,
-    })
 }

@@ -106,6 +106,17 @@ impl Own {
             "The same by the sources that Hubble tells apart.",
             |node| hubble_losses(&node.capture_status().lost),
         );
+        let node = Arc::clone(&self.node);
+        self.meter
+            .f64_observable_gauge("parallax.ring.fill")
+            .with_unit("1")
+            .with_description("How full the fullest ring was when it was read in the last 20 s: 1 is full.")
+            .with_callback(move |observer| {
+                if let Some(permille) = node.counters.read().ring_fill_permille {
+                    observer.observe(f64::from(permille) / 1000.0, &[]);
+                }
+            })
+            .build();
         self.counter("parallax.flows", "{flow}", "Flows that came into the log.", |node| {
             vec![(node.log.state().seen, Vec::new())]
         });
@@ -124,6 +135,17 @@ impl Own {
         self.gauge("parallax.log.limit", "By", "Memory that the log may take.", |node| {
             node.log.state().budget_bytes as u64
         });
+        let node = Arc::clone(&self.node);
+        self.meter
+            .u64_observable_gauge("parallax.log.unread_flows")
+            .with_unit("{flow}")
+            .with_description("Flows of the log that a reader has yet to read.")
+            .with_callback(move |observer| {
+                for (reader, flows) in unread(&node) {
+                    observer.observe(flows, &[KeyValue::new("reader", reader)]);
+                }
+            })
+            .build();
         self.gauge(
             "parallax.followers",
             "{client}",
@@ -191,6 +213,17 @@ impl Own {
             of(|history| history.bytes),
         );
     }
+}
+
+/// How far readers of the log are behind.
+fn unread(node: &NodeState) -> Vec<(&'static str, u64)> {
+    let readers = node.log.unread().into_iter();
+    let mut unread: Vec<_> = readers.map(|(reader, flows)| (reader.name(), flows)).collect();
+    if let Some(history) = &node.history {
+        let end = node.log.range().1;
+        unread.push(("history", end.saturating_sub(history.persisted().flows)));
+    }
+    unread
 }
 
 fn outcomes(source: &SourceStatus) -> Vec<(u64, Vec<KeyValue>)> {
