@@ -10,6 +10,8 @@
 //!     fileMaxSizeMb: 10
 //!     fileMaxBackups: 5
 //!     fileCompress: true
+//!     fieldAggregate: [source, destination, verdict]
+//!     aggregationInterval: 30s
 //!     end: 2026-12-24T18:00:00Z
 //! ```
 
@@ -17,6 +19,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use flow::api::flow::FlowFilter;
 use flow::filter::Filters;
@@ -59,6 +62,9 @@ struct Entry {
     file_max_backups: usize,
     #[serde(default)]
     file_compress: bool,
+    #[serde(default)]
+    field_aggregate: Vec<String>,
+    aggregation_interval: Option<String>,
     end: Option<String>,
 }
 
@@ -87,6 +93,8 @@ pub struct FlowLogConfig {
     pub backups: usize,
     /// Whether these are compressed (gzip).
     pub compress: bool,
+    /// Fields that make flows the same line, and for how long they are counted before it is written.
+    pub aggregation: Option<(Arc<FlowMask>, Duration)>,
     /// When it ends, nanoseconds since the Unix epoch.
     pub end_ns: Option<i64>,
     entry: Entry,
@@ -112,6 +120,24 @@ impl FlowLogConfig {
             .map(chrono::DateTime::parse_from_rfc3339)
             .transpose();
         let end = end.map_err(|_| wrong("end is no time: write 2026-12-24T18:00:00Z".to_owned()))?;
+        let aggregated =
+            FlowMask::new(&entry.field_aggregate).map_err(|error| wrong(format!("fieldAggregate: {error}")))?;
+        let interval = entry.aggregation_interval.as_deref().map(humantime::parse_duration);
+        let interval = interval
+            .transpose()
+            .map_err(|error| wrong(format!("aggregationInterval: {error}; write 30s or 5m")))?
+            .filter(|interval| !interval.is_zero());
+        let aggregation = match (aggregated, interval) {
+            (Some(mask), Some(interval)) => Some((Arc::new(mask), interval)),
+            (None, None) => None,
+            (Some(_), None) => return Err(wrong("fieldAggregate needs an aggregationInterval: 30s".to_owned())),
+            (None, Some(_)) => {
+                return Err(wrong(
+                    "aggregationInterval needs the fields that make flows the same: fieldAggregate: [source, destination, verdict]"
+                        .to_owned(),
+                ));
+            }
+        };
         if entry.file_max_size_mb == 0 {
             return Err(wrong("fileMaxSizeMb must be 1 at least".to_owned()));
         }
@@ -123,6 +149,7 @@ impl FlowLogConfig {
             max_bytes: entry.file_max_size_mb.saturating_mul(1 << 20),
             backups: entry.file_max_backups,
             compress: entry.file_compress,
+            aggregation,
             end_ns: end.and_then(|end| end.timestamp_nanos_opt()),
             entry,
         })
