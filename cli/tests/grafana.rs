@@ -3,6 +3,8 @@
 
 #[path = "../../observer/tests/serve/python.rs"]
 mod python;
+#[path = "grafana/settings.rs"]
+mod settings;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
@@ -59,8 +61,15 @@ fn expressions(board: &Value) -> impl Iterator<Item = (&str, &str)> {
     panels(board).flat_map(|panel| {
         let title = panel["title"].as_str().expect("a title");
         let targets = panel["targets"].as_array().into_iter().flatten();
-        targets.map(move |target| (title, target["expr"].as_str().expect("an expression")))
+        let of_prometheus = targets.filter(|target| target["queryText"].is_null());
+        of_prometheus.map(move |target| (title, target["expr"].as_str().expect("an expression")))
     })
+}
+
+/// What panels ask in SQL.
+fn questions(board: &Value) -> impl Iterator<Item = &str> {
+    let targets = panels(board).flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    targets.filter_map(|target| target["queryText"].as_str())
 }
 
 /// Expressions of alerts without their limits.
@@ -113,7 +122,15 @@ fn dashboards_hold_together() {
                 "{name}: {panel}"
             );
             if panel["type"] != "text" {
-                assert_eq!(panel["datasource"]["uid"], "${datasource}", "{name}");
+                let source = match panel["datasource"]["type"].as_str() {
+                    Some("prometheus") => "${datasource}",
+                    Some("influxdata-flightsql-datasource") => "${flightsql}",
+                    other => panic!("{name}: {other:?}"),
+                };
+                assert_eq!(panel["datasource"]["uid"], source, "{name}");
+                for target in panel["targets"].as_array().expect("targets") {
+                    assert_eq!(target["datasource"], panel["datasource"], "{name}: {panel}");
+                }
                 assert!(
                     panel["description"].as_str().is_some_and(|text| text.ends_with('.')),
                     "{name}: {panel}"
@@ -126,7 +143,8 @@ fn dashboards_hold_together() {
             .iter()
             .map(|each| each["name"].as_str().expect("a name"))
             .collect();
-        for variable in known.iter().filter(|name| **name != "datasource") {
+        assert_eq!(known.contains("flightsql"), questions(board).count() > 0, "{name}");
+        for variable in known.iter().filter(|name| !["datasource", "flightsql"].contains(name)) {
             assert!(all.contains(&format!("${variable}")), "{name}: nothing uses {variable}");
         }
         for used in all.split('$').skip(1) {
@@ -245,6 +263,39 @@ fn draw(netns: &str, python: &Path, boards: usize) {
     println!("pictures of what they show are in {}", pictures.display());
 }
 
+/// Rows that a question of a panel is answered with, over the Flight SQL of the demo's observer.
+fn rows(pid: u32, question: &str) -> Vec<Value> {
+    // As the plugin puts in the time that is shown: the last hour.
+    let shown = |ago: Duration| {
+        chrono::DateTime::<chrono::Utc>::from(std::time::SystemTime::now() - ago).format("%Y-%m-%dT%H:%M:%SZ")
+    };
+    let (from, to) = (shown(Duration::from_secs(3600)), shown(Duration::ZERO));
+    let question = question.replace("$__timeFilter(time)", &format!("time >= '{from}' AND time <= '{to}'"));
+    assert!(!question.contains("$__"), "{question}");
+    let socket = std::env::temp_dir().join(format!("plx{pid}-demo/parallax-observer.sock"));
+    let answer = Command::new(env!("CARGO_BIN_EXE_parallax"))
+        .args([
+            "sql",
+            "-o",
+            "jsonl",
+            "--server",
+            &format!("unix://{}", socket.display()),
+            &question,
+        ])
+        .output()
+        .expect("it runs");
+    assert!(
+        answer.status.success(),
+        "{question}: {}",
+        String::from_utf8_lossy(&answer.stderr)
+    );
+    let lines = String::from_utf8(answer.stdout).expect("text");
+    lines
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect()
+}
+
 #[test]
 fn every_expression_has_an_answer_in_the_demo() {
     if !geteuid().is_root() {
@@ -270,7 +321,7 @@ fn every_expression_has_an_answer_in_the_demo() {
         "global: {{scrape_interval: 1s}}\nscrape_configs: [{{job_name: parallax, static_configs: [{{targets: ['{METRICS}'], labels: {{cluster: demo}}}}]}}]\n"
     );
     fs::write(&config, scrape).expect("a file");
-    let (_demo, netns) = demo(&place.path().join("history"));
+    let (demo, netns) = demo(&place.path().join("history"));
     let prometheus = inside(&netns, "prometheus")
         .arg(format!("--config.file={}", config.display()))
         .arg(format!("--storage.tsdb.path={}", place.path().join("data").display()))
@@ -314,6 +365,19 @@ fn every_expression_has_an_answer_in_the_demo() {
                 .expect("a query");
             assert!(ask(&netns, metric).is_ok_and(|series| series > 0), "{query}");
         }
+    }
+    let questions: BTreeSet<&str> = boards.values().flat_map(questions).collect();
+    assert!(!questions.is_empty());
+    for question in questions {
+        let rows = rows(demo.0.id(), question);
+        let drop = rows.first().unwrap_or_else(|| panic!("no rows: {question}"));
+        for column in ["time", "source", "destination", "reason", "symbol", "advice"] {
+            assert!(
+                drop[column].as_str().is_some_and(|text| !text.is_empty()),
+                "{column}: {drop}"
+            );
+        }
+        println!("{} rows of SQL, the newest: {drop}", rows.len());
     }
     println!("{asked} expressions of dashboards and alerts were asked");
     match &python {
