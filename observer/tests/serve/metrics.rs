@@ -116,11 +116,11 @@ async fn until(metrics: &Metrics, series: &str, is_so: impl Fn(u64) -> bool) -> 
 async fn the_status_says_which_metrics_overflow() {
     let mut meter = None;
     let limits = Limits {
-        series: 50,
+        series: 1,
         ..Limits::default()
     };
     let mut node = TestNode::start_counted(LARGE, |log| {
-        let wanted = Wanted::Fixed(parse("port-distribution flow").unwrap());
+        let wanted = Wanted::Fixed(parse("flow tcp").unwrap());
         let counting = FlowMeter::start(wanted, limits, Arc::clone(log)).unwrap();
         let overflows = counting.overflows();
         meter = Some(counting);
@@ -133,7 +133,7 @@ async fn the_status_says_which_metrics_overflow() {
     assert_eq!(before.capture.unwrap().metrics_overflowed, []);
     node.append(2000);
     node.show();
-    let overflowed = "parallax_metrics_overflowed_total{metric=\"hubble_port_distribution\"}";
+    let overflowed = "parallax_metrics_overflowed_total{metric=\"hubble_flows_processed\"}";
     until(&metrics, "parallax_log_unread_flows{reader=\"metrics\"}", |unread| {
         unread == 0
     })
@@ -142,7 +142,7 @@ async fn the_status_says_which_metrics_overflow() {
     let status = client.server_status(ServerStatusRequest {}).await.unwrap().into_inner();
     let told = status.capture.unwrap().metrics_overflowed;
     let named: Vec<_> = told.iter().map(|told| (told.metric.as_str(), told.limit)).collect();
-    assert_eq!(named, [("hubble_port_distribution", 50)]);
+    assert_eq!(named, [("hubble_flows_processed", 1)]);
     assert!(told[0].count >= count, "{told:?}");
 }
 
