@@ -105,7 +105,10 @@ fn what_pods_leave_behind_is_given_back() {
         most / most_series
     );
     assert_eq!(series, 0);
-    assert!(most_series < 40_000, "{most_series}: of each metric those of a few seconds");
+    assert!(
+        most_series < 40_000,
+        "{most_series}: of each metric those of a few seconds"
+    );
     assert!(most < 400 * most_series, "{most}");
     assert!(after < before + 64 * 1024, "{after}");
 }
