@@ -51,6 +51,7 @@ pub mod requirements;
 pub mod ring;
 pub mod run;
 pub mod serve;
-pub mod silence;
+pub mod settings_file;
+mod silence;
 pub mod symbols;
 mod tcp_event;

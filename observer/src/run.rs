@@ -85,20 +85,6 @@ pub async fn run(settings: Settings) -> Result<()> {
         None => None,
     };
     let progress = history.as_ref().map(History::progress);
-    let node = |mode, counters| {
-        Arc::new(NodeState {
-            history: progress.clone(),
-            sql: settings.sql_limits(),
-            name: name.clone(),
-            version: format!("parallax {}", version()),
-            mode,
-            started,
-            log: Arc::clone(&log),
-            counters,
-            interfaces: Arc::clone(&interfaces),
-            capture_filter: settings.capture.to_string(),
-        })
-    };
     let flow_logs = match &settings.flow_logs {
         Some(path) => Some(FlowLogs::start(path.clone(), name.clone(), Arc::clone(&log))?),
         None => None,
@@ -119,6 +105,22 @@ pub async fn run(settings: Settings) -> Result<()> {
             flow_logs: flow_logs.as_ref().map(FlowLogs::counts),
             flows: settings.metrics.flow_meter(&log)?,
         }),
+    };
+    let overflows = exports.as_ref().map(|exports| exports.flows.overflows());
+    let node = |mode, counters| {
+        Arc::new(NodeState {
+            history: progress.clone(),
+            overflows: overflows.clone(),
+            sql: settings.sql_limits(),
+            name: name.clone(),
+            version: format!("parallax {}", version()),
+            mode,
+            started,
+            log: Arc::clone(&log),
+            counters,
+            interfaces: Arc::clone(&interfaces),
+            capture_filter: settings.capture.to_string(),
+        })
     };
     let (stop, shutdown) = watch::channel(false);
     let signalled = told_to_end().context("cannot wait for signals")?;

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::cluster::Cluster;
+use crate::counts::{Following, Waiting};
 use crate::peer_flows::{self, Ask, Event, PeerId, Queue};
 use crate::peers::PeerAddress;
 use flow::clock::wall_ns;
@@ -39,14 +40,18 @@ pub(crate) struct PeerTasks {
     tasks: JoinSet<()>,
     changes: watch::Receiver<u64>,
     started_ns: i64,
+    waiting: Arc<Waiting>,
+    _following: Option<Following>,
 }
 
 impl PeerTasks {
     /// Asks the peers there are.
     pub(crate) async fn start(cluster: Arc<Cluster>, ask: Ask) -> Self {
         cluster.tried().await;
-        let (queue, events) = Queue::new();
+        let (queue, events) = Queue::new(Arc::clone(&cluster.counts));
         let mut this = Self {
+            waiting: cluster.counts.request(queue.depth()),
+            _following: ask.flows.follow.then(|| cluster.counts.follow()),
             ask,
             addresses: Vec::new(),
             running: BTreeSet::new(),
@@ -66,6 +71,11 @@ impl PeerTasks {
     /// Where a peer is.
     pub(crate) fn address(&self, peer: PeerId) -> &PeerAddress {
         &self.addresses[peer]
+    }
+
+    /// Notes how much waits in the merge of the request.
+    pub(crate) fn merging(&self, bytes: usize) {
+        self.waiting.set_merge_bytes(bytes);
     }
 
     /// What there is to tell now.

@@ -11,8 +11,9 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::{Metrics, MetricsError};
 use serving::servers::ended;
+
+use crate::providers::{MetricsError, Providers};
 
 /// An address that metrics will be served at.
 #[derive(Debug)]
@@ -42,11 +43,15 @@ impl Page {
     ///
     /// # Errors
     /// If the server can't go on.
-    pub async fn serve(self, metrics: Metrics, mut shutdown: watch::Receiver<bool>) -> io::Result<()> {
+    pub async fn serve(
+        self,
+        metrics: impl AsRef<Providers> + Send + Sync + 'static,
+        mut shutdown: watch::Receiver<bool>,
+    ) -> io::Result<()> {
         let metrics = Arc::new(metrics);
         let text = move || {
             let metrics = Arc::clone(&metrics);
-            async move { ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], metrics.text()) }
+            async move { ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], (*metrics).as_ref().text()) }
         };
         let index = Html("<!doctype html><title>Parallax</title><a href=\"/metrics\">Metrics</a>");
         let routes = Router::new()

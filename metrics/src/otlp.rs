@@ -161,7 +161,7 @@ impl Collector {
     ///
     /// # Errors
     /// If the variables of OpenTelemetry say what can't be.
-    pub(super) fn exporter(&self) -> Result<(Counted, Arc<Exports>), OtlpError> {
+    pub(crate) fn exporter(&self) -> Result<(Counted, Arc<Exports>), OtlpError> {
         let exporter = match self.protocol {
             Protocol::Grpc => {
                 let channel = lazy_channel(&self.target, self.tls.clone(), |endpoint| endpoint)?;
@@ -198,14 +198,14 @@ impl fmt::Display for Collector {
 
 /// How often metrics were sent, and how often that failed.
 #[derive(Debug, Default)]
-pub(super) struct Exports {
-    pub(super) sent: AtomicU64,
-    pub(super) failed: AtomicU64,
+pub(crate) struct Exports {
+    pub(crate) sent: AtomicU64,
+    pub(crate) failed: AtomicU64,
 }
 
 /// Sends, and counts how it goes.
 #[derive(Debug)]
-pub(super) struct Counted {
+pub(crate) struct Counted {
     exporter: MetricExporter,
     exports: Arc<Exports>,
 }
