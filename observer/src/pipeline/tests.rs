@@ -1,3 +1,5 @@
+mod http;
+
 use bpf_probes::event::{Drop, KIND_DROP, KIND_PACKET};
 use flow::endpoint::Endpoint;
 use flow::record::to_stored;
