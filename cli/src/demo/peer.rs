@@ -130,7 +130,7 @@ fn traceparent(now: SystemTime) -> String {
     let id = now
         .duration_since(UNIX_EPOCH)
         .map_or(1, |since| since.as_nanos().max(1));
-    let span = id & u128::from(u64::MAX) | 1;
+    let span = (id & u128::from(u64::MAX)) | 1;
     format!("00-{id:032x}-{span:016x}-01")
 }
 
