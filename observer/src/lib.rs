@@ -3,7 +3,7 @@
 //! In the order in which data meets them: the eBPF programs are loaded ([`probes`]) and attached ([`attach`]) to the
 //! chosen interfaces ([`interface`]); their records arrive in per-CPU rings ([`ring`]) that one thread reads
 //! ([`capture`]). It runs the [`pipeline`]: [`decode`], [`connection`] (request or reply?), [`names`] (who is this
-//! address?), [`silence`] (who got no answer?),
+//! address?), [`silence`] (who got no answer?), `http_head` (which request is it about?),
 //! [`observation_point`] (where was it seen?), and for drops [`drop_site`] (why and where, in words, from
 //! [`btf`] and [`symbols`]). Packets that the programs have only
 //! counted become rows in [`aggregation`]. Rows become batches in the [`log`](mod@log), and [`serve`] gives them to clients;
@@ -35,6 +35,7 @@ pub mod drop_site;
 pub mod flow_logs;
 mod heap;
 pub mod history;
+mod http_head;
 pub mod interface;
 pub mod kernel_names;
 pub mod live_flows;

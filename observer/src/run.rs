@@ -69,6 +69,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         kernel_names,
         netns_cookie,
         silence,
+        http: settings.http.are_read(),
     };
     let history = match &settings.history {
         Some(place) => {
@@ -179,6 +180,7 @@ pub async fn run(settings: Settings) -> Result<()> {
             capture: *settings.capture.compiled(),
             aggregation: settings.aggregation,
             aggregation_flows: settings.aggregation_flows,
+            http: settings.http.are_read(),
             ..ProbesOptions::default()
         },
     )?;
