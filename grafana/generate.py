@@ -16,6 +16,8 @@ DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 NODE = 'cluster=~"$cluster",instance=~"$node"'
 RATE = "[$__rate_interval]"
 REAL = 'noise="false"'
+# Grafana's plugin for Flight SQL; its macro $__timeFilter is the time that is shown.
+FLIGHT_SQL = {"type": "influxdata-flightsql-datasource", "uid": "${flightsql}"}
 
 VARIABLES = {
     "cluster": ("Cluster", "label_values(parallax_flows_total, cluster)"),
@@ -118,6 +120,22 @@ def table(title, expr, description, columns, unit="short", width=24, links=()):
     )
 
 
+def rows_of_sql(title, query, description, width=24):
+    """A table of what a question in SQL answers, asked of an observer or a relay."""
+    shown = {"queryText": query, "format": "table", "datasource": FLIGHT_SQL}
+    return panel("table", title, [shown], width, 10, description, options={"showHeader": True}) | {"datasource": FLIGHT_SQL}
+
+
+def latest_drops():
+    return rows_of_sql(
+        "Latest drops",
+        "SELECT time, node, source, destination, destination_port AS port, drop_reason AS reason, drop_symbol AS symbol, advice "
+        "FROM drops WHERE $__timeFilter(time) AND NOT is_noise AND coalesce(drop_symbol, '') NOT LIKE 'ip6_mc_input%' "
+        "ORDER BY time DESC LIMIT 50",
+        "The newest packets that were dropped, with what the reason means and what to check. Noise is left out. Needs the datasource Flight SQL.",
+    )
+
+
 def text(content, width=24, height=4):
     return {
         "type": "text",
@@ -144,6 +162,10 @@ def variable(name):
     }
 
 
+def datasource(name, label, plugin):
+    return {"name": name, "label": label, "type": "datasource", "query": plugin, "current": {}}
+
+
 def dashboard(uid, title, description, variables, rows):
     panels, top, number = [], 0, 1
     for row in rows:
@@ -155,13 +177,9 @@ def dashboard(uid, title, description, variables, rows):
             number += 1
             panels.append(each)
         top += max(each["gridPos"]["h"] for each in row)
-    datasource = {
-        "name": "datasource",
-        "label": "Prometheus",
-        "type": "datasource",
-        "query": "prometheus",
-        "current": {},
-    }
+    sources = [datasource("datasource", "Prometheus", "prometheus")]
+    if any(each.get("datasource") == FLIGHT_SQL for each in panels):
+        sources.append(datasource("flightsql", "Flight SQL", FLIGHT_SQL["type"]))
     links = [{"type": "dashboards", "tags": ["parallax"], "asDropdown": True, "title": "Parallax", "keepTime": True, "includeVars": True}]
     return {
         "uid": f"parallax-{uid}",
@@ -176,7 +194,7 @@ def dashboard(uid, title, description, variables, rows):
         "refresh": "30s",
         "time": {"from": "now-1h", "to": "now"},
         "links": links,
-        "templating": {"list": [datasource] + [variable(name) for name in variables]},
+        "templating": {"list": sources + [variable(name) for name in variables]},
         "annotations": {"list": []},
         "panels": panels,
     }
@@ -191,7 +209,7 @@ def overview():
         ["cluster", "node"],
         [
             [
-                stat("Drops", rate("parallax_drops_total", REAL), "Packets a second that the kernel gave up. Noise (duplicates, packets for other hosts) is left out.", "pps", 1),
+                stat("Drops", rate("parallax_drops_total", REAL), "Packets a second that the kernel gave up. Noise (duplicates, packets for other hosts, multicast that nobody asked for) is left out.", "pps", 1),
                 stat("Failed connections", rate("parallax_connection_outcomes_total", failed), "Connections of clients that were refused, dropped, reset or not answered, a second.", "cps", 1),
                 stat("DNS errors", rate("hubble_dns_responses_total", 'rcode!="No Error"'), "DNS answers with an error, a second.", "reqps", 1),
                 stat("Lost events", f'sum(rate(parallax_lost_events_total{{{NODE}}}{RATE})) or vector(0)', "Events that an observer lost: what these panels show lacks them.", "short", 0.001),
@@ -203,6 +221,7 @@ def overview():
             [
                 table("Who is dropped", f"topk(20, {increase('parallax_drops_total', REAL, 'reason, source_namespace, source_workload, destination_namespace, destination_workload')} > 0)", "Drops in the time that is shown, by reason and workloads.", ["reason", "source_namespace", "source_workload", "destination_namespace", "destination_workload"]),
             ],
+            [latest_drops()],
             [
                 graph("Flows", [(rate("hubble_flows_processed_total", by="verdict"), "{{verdict}}")], "Flows a second, by verdict. A row may stand for several packets.", "short"),
                 graph("Traffic", [(rate("parallax_traffic_bytes_total", by="observation_point"), "{{observation_point}}")], "Bytes a second at each kind of place. A packet passes several: do not add them up.", "Bps"),
@@ -231,6 +250,7 @@ def drops():
             [
                 table("What, where, who", f"topk(50, {increase('parallax_drops_total', where, 'reason, symbol, protocol, source_namespace, source_workload, destination_namespace, destination_workload, traffic_direction, instance')} > 0)", "Drops in the time that is shown.", ["reason", "symbol", "protocol", "source_namespace", "source_workload", "destination_namespace", "destination_workload", "traffic_direction", "instance"]),
             ],
+            [latest_drops()],
             [
                 table("New in the last hour", f"sum by (reason, symbol, instance) (increase(parallax_drops_total{{{NODE},{where}}}[1h])) > 0 unless sum by (reason, symbol, instance) (increase(parallax_drops_total{{{NODE},{where}}}[1h] offset 1h)) > 0", "Kinds of drops that there were none of in the hour before: look what was deployed then.", ["reason", "symbol", "instance"], width=12),
                 graph("Noise", [(rate("parallax_drops_total", 'noise="true"', "reason"), "{{reason}}")], "Packets that had done their work when they were freed. Nothing to worry about.", "pps"),
@@ -317,7 +337,7 @@ def policy():
         ["cluster", "node", "namespace"],
         [
             [
-                graph("Denied by a filter", [(rate("parallax_drops_total", 'reason=~"NETFILTER_DROP|TC_.*|BPF_.*|SOCKET_FILTER|XDP",source_namespace=~"$namespace"', "source_namespace, source_workload, destination_namespace, destination_workload"), "{{source_namespace}}/{{source_workload}} to {{destination_namespace}}/{{destination_workload}}")], "Packets that nftables, iptables or a BPF program gave up, by who talked to whom.", "pps", stacked=True),
+                graph("Denied by a filter", [(rate("parallax_drops_total", 'noise="false",reason=~"NETFILTER_DROP|TC_.*|BPF_.*|SOCKET_FILTER|XDP",source_namespace=~"$namespace"', "source_namespace, source_workload, destination_namespace, destination_workload"), "{{source_namespace}}/{{source_workload}} to {{destination_namespace}}/{{destination_workload}}")], "Packets that nftables, iptables or a BPF program gave up, by who talked to whom.", "pps", stacked=True),
                 graph("Verdicts", [(rate("hubble_policy_verdicts_total", by="direction, match, action"), "{{direction}} {{match}} {{action}}")], "Verdicts of policies, of observers that know policies, and of application messages.", "short"),
             ],
             [
@@ -349,6 +369,10 @@ def itself():
             [
                 graph("Flows", [(f"rate(parallax_flows_total{{{NODE}}}{RATE})", "{{instance}}")], "Flows that came into the logs.", "short"),
                 graph("Clients and connections", [(f"parallax_followers{{{NODE}}}", "{{instance}} followers"), (f"parallax_connections{{{NODE}}}", "{{instance}} connections")], "Clients that follow, and connections in the tables.", "short"),
+            ],
+            [
+                graph("Unread flows", [(f"max by (instance, reader) (parallax_log_unread_flows{{{NODE}}})", "{{instance}} {{reader}}")], "How far those who read the log are behind: metrics, flow logs, history, and the slowest client that follows. It should fall again and again.", "short"),
+                graph("Fullest ring", [(f"parallax_ring_fill_ratio{{{NODE}}}", "{{instance}}")], "How full a ring between kernel and observer was of late. At 1 events are lost.", "percentunit"),
             ],
             [
                 graph("Series", [(f"sum by (metric) (parallax_metrics_series{{{NODE}}})", "{{metric}}")], "Series of each metric of flows.", "short"),

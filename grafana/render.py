@@ -130,8 +130,8 @@ DRAWN = {"timeseries": graph, "stat": stat, "table": table}
 
 def draw(path, prometheus, folder):
     board = json.loads(path.read_text())
-    panels = [panel for panel in board["panels"] if panel["type"] in DRAWN]
-    # Text has no picture; what is below moves up.
+    panels = [panel for panel in board["panels"] if panel["type"] in DRAWN and "expr" in panel["targets"][0]]
+    # Text and SQL have no picture; what is below moves up.
     tops = sorted({panel["gridPos"]["y"] for panel in panels})
     heights = {top: max(panel["gridPos"]["h"] for panel in panels if panel["gridPos"]["y"] == top) for top in tops}
     figure = plot.figure(figsize=(24 * INCHES, (sum(heights.values()) + 1) * INCHES * 0.62))

@@ -122,6 +122,7 @@ fn pipeline() -> Pipeline {
         kernel_names: Box::new(FixedNames),
         netns_cookie: 0,
         silence: Some(Duration::from_secs(3)),
+        http: true,
     });
     pipeline.set_interfaces([(7, "veth0".to_owned(), Role::Endpoint)]);
     pipeline

@@ -1,8 +1,8 @@
 //! The layout of what the programs put into the rings, and of the shared rings themselves.
 //!
 //! Every record starts with an [`Event`]. A packet inside a tunnel is followed by its [`Outer`] header; a drop is always
-//! followed by an [`Outer`] (zero where there is no tunnel) and a [`Drop`]. A DNS record is an [`Event`] followed by the
-//! frame's own bytes. All numbers are in host byte order, addresses are in network order, and an IPv4 address is
+//! followed by an [`Outer`] (zero where there is no tunnel) and a [`Drop`]. A packet with a DNS message or the head of an
+//! HTTP message is an [`Event`] followed by the frame's own bytes. All numbers are in host byte order, addresses are in network order, and an IPv4 address is
 //! IPv4-mapped (RFC 4291, section 2.5.5.2) so that both families have one column.
 
 /// What an [`Event`] reports: a packet that passed an interface.

@@ -19,5 +19,6 @@
 
 pub mod capture_filter;
 pub mod event;
+pub mod http;
 pub mod parse;
 pub mod tcp;

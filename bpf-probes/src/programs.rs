@@ -3,6 +3,7 @@
 mod aggregate;
 mod capture_filter;
 mod drop;
+mod http;
 mod in_place;
 mod packet;
 mod shared_ring;
@@ -17,6 +18,7 @@ use aya_ebpf::programs::TcContext;
 use bpf_probes::event::{
     Event, FullEvent, KernelOffsets, PacketHeaders, RING_BPF, RING_SHARED, SOURCES, SourceCounters, StreamState,
 };
+use bpf_probes::http::REQUEST_BYTES;
 use bpf_probes::parse::{Frame, Rejected};
 use shared_ring::{publish, reserve};
 
@@ -40,9 +42,12 @@ static EVENTS: PerfEventByteArray = PerfEventByteArray::new(0);
 #[map]
 static RING: RingBuf = RingBuf::with_byte_size(4096, 0);
 
-/// How much of a packet goes with its event at most: what fits a classic DNS message of 512 bytes behind VLAN, IPv6 and
-/// UDP headers (RFC 1035, section 4.2.1), and most EDNS answers.
-pub(crate) const LONG_BYTES: u32 = 640;
+/// How much of a packet with a DNS message goes with its event at most: what fits a classic message of 512 bytes behind
+/// VLAN, IPv6 and UDP headers (RFC 1035, section 4.2.1), and most EDNS answers.
+pub(crate) const DNS_BYTES: u32 = 640;
+
+/// How much of any packet goes with its event at most.
+const LONG_BYTES: u32 = REQUEST_BYTES;
 
 /// An event with bytes of its packet.
 #[repr(C)]
@@ -173,7 +178,7 @@ fn copy<const SIZE: u64>(from: *const u64, state: &mut StreamState) -> Option<()
     Some(())
 }
 
-/// Sends an event, and behind it the first bytes of its packet.
+/// Sends an event, and behind it the first `length` bytes of its packet.
 #[inline(always)]
 pub(crate) fn send_with_bytes(context: &TcContext, event: &Event, length: u32, state: &mut StreamState, source: usize) {
     let length = if length > LONG_BYTES { LONG_BYTES } else { length };

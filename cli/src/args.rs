@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand, ValueHint};
 
 use crate::settings::Settings;
-use crate::{certs, config, demo, export, import, list, observe, sql, status, version, watch};
+use crate::{certs, config, demo, export, import, list, observe, sql, status, top, version, watch};
 
 /// Shows what the network does with your packets, and why it dropped them.
 #[derive(Parser)]
@@ -17,6 +17,7 @@ use crate::{certs, config, demo, export, import, list, observe, sql, status, ver
     after_help = "Examples:
   parallax observe --follow                 every flow as it comes
   parallax observe --verdict DROPPED        the newest drops, with the kernel's reasons
+  parallax top                              the same in the whole terminal, to look around
   parallax observe --to-port 443 --since 5m
   parallax sql \"SELECT drop_reason, count(*) FROM drops GROUP BY 1\"
   parallax export --since 1h -o flows.parquet
@@ -42,6 +43,8 @@ pub(crate) struct Args {
 enum Command {
     /// Show flows: those that a server has, those that come, or those in a file
     Observe(Box<observe::ObserveArgs>),
+    /// Watch flows, drops and connections in the terminal
+    Top(Box<top::TopArgs>),
     /// Ask questions in SQL: about live flows and history, at a server or in files
     Sql(sql::SqlArgs),
     /// Write flows to a file that other programs read: Parquet, JSON, CSV, pcapng
@@ -100,6 +103,7 @@ impl Args {
                 Ok(std::io::Write::write_all(&mut std::io::stdout(), &script)?)
             }
             Command::Observe(args) => until_interrupted(args.run(settings(file?.unwrap_or_default()), self.debug)),
+            Command::Top(args) => on_two_threads(args.run(settings(file?.unwrap_or_default()))),
             Command::Sql(args) => block_on(args.run(settings(file?.unwrap_or_default()))),
             Command::Export(args) => block_on(args.run(settings(file?.unwrap_or_default()))),
             Command::Import(args) => block_on(args.run()),
@@ -126,6 +130,17 @@ fn until_interrupted(work: impl Future<Output = Result<()>>) -> Result<()> {
             _ = tokio::signal::ctrl_c() => Ok(()),
         }
     })
+}
+
+/// Runs the viewer, whose keys must not wait for flows that are decoded.
+fn on_two_threads(work: impl Future<Output = Result<()>>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(work);
+    runtime.shutdown_background();
+    result
 }
 
 fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {

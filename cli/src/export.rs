@@ -9,7 +9,7 @@ mod pcapng;
 mod server;
 mod sink;
 mod source;
-mod stored;
+pub(crate) mod stored;
 mod table;
 
 use std::io::IsTerminal as _;
@@ -32,6 +32,11 @@ use crate::usage::UsageError;
 use destination::Destination;
 use sink::Sink;
 use source::Source;
+
+/// The headers of the packet of a row, as a capture has them; `None` if it is no packet.
+pub(crate) fn headers_of(batch: &flow::batch::FlowBatch, row: usize) -> Option<Vec<u8>> {
+    Some(pcapng::packet::headers(batch, row).ok()?.frame().bytes)
+}
 
 /// `parallax export`.
 #[derive(Args)]

@@ -17,6 +17,7 @@ mod settings;
 mod sql;
 mod status;
 mod table_rows;
+mod top;
 mod usage;
 mod version;
 mod watch;

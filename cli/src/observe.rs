@@ -4,6 +4,7 @@
 
 mod events;
 pub(crate) mod filter_flags;
+pub(crate) mod filter_line;
 mod filter_values;
 pub(crate) mod filters;
 pub(crate) mod flags;

@@ -126,6 +126,9 @@ fn compact(out: &mut String, status: &ServerStatusResponse) -> Result<()> {
     if let Some(history) = kept(capture) {
         writeln!(out, "History: {history}")?;
     }
+    if let Some(overflowed) = overflowed(capture) {
+        writeln!(out, "Metrics: {overflowed}")?;
+    }
     writeln!(out, "Lost Events: {}", lost(capture))?;
     Ok(())
 }
@@ -193,6 +196,25 @@ fn kept(capture: &CaptureStatus) -> Option<String> {
     })
 }
 
+/// Metrics of flows that had more series than they may.
+fn overflowed(capture: &CaptureStatus) -> Option<String> {
+    let metrics = capture.metrics_overflowed.iter().map(|overflow| {
+        let (metric, count, limit) = (&overflow.metric, overflow.count, overflow.limit);
+        format!(
+            "{metric} (more than {} series, {} counts in one of all others)",
+            grouped(limit),
+            grouped(count)
+        )
+    });
+    let metrics: Vec<_> = metrics.collect();
+    (!metrics.is_empty()).then(|| {
+        format!(
+            "OVERFLOWED, choose labels that differ less or raise --metrics-series: {}",
+            metrics.join(", ")
+        )
+    })
+}
+
 /// Losses by stage, summed over CPUs.
 fn lost(capture: &CaptureStatus) -> String {
     let mut stages: Vec<(&str, u64)> = Vec::new();
@@ -249,6 +271,10 @@ fn fields(status: &ServerStatusResponse) -> Vec<(&'static str, String)> {
             ("FILTER", filter(capture).unwrap_or_else(|| "none".to_owned())),
             ("LOG", log(capture)),
             ("HISTORY", kept(capture).unwrap_or_else(|| "none".to_owned())),
+            (
+                "METRICS",
+                overflowed(capture).unwrap_or_else(|| "within limits".to_owned()),
+            ),
             ("LOST EVENTS", lost(capture)),
         ]);
     }
@@ -275,7 +301,7 @@ fn rows(status: &ServerStatusResponse) -> Vec<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flow::api::parallax::StageLoss;
+    use flow::api::parallax::{MetricOverflow, StageLoss};
 
     #[test]
     fn losses_are_summed_by_stage() {
@@ -314,6 +340,34 @@ mod tests {
         compact(&mut out, &status).expect("writes to a string");
         assert!(
             out.contains("Capture: kernel, drops only\nFilter: tcp port 443 (12,345 left out)\nPackets: 7,000 seen (6,500 in totals of their connections)"),
+            "{out}"
+        );
+    }
+
+    #[test]
+    fn metrics_that_overflowed_are_told_with_what_to_do() {
+        let mut capture = CaptureStatus::default();
+        let text = |capture: &CaptureStatus| {
+            let status = ServerStatusResponse {
+                capture: Some(capture.clone()),
+                ..Default::default()
+            };
+            let mut out = String::new();
+            compact(&mut out, &status).expect("writes to a string");
+            out
+        };
+        assert!(!text(&capture).contains("Metrics"));
+        capture.metrics_overflowed = vec![MetricOverflow {
+            metric: "hubble_drop".to_owned(),
+            count: 1234,
+            limit: 10_000,
+        }];
+        let out = text(&capture);
+        assert!(
+            out.contains(
+                "\nMetrics: OVERFLOWED, choose labels that differ less or raise --metrics-series: \
+                 hubble_drop (more than 10,000 series, 1,234 counts in one of all others)\n"
+            ),
             "{out}"
         );
     }

@@ -153,6 +153,8 @@ fn the_demo_shows_every_broken_connection_with_its_reason_and_what_to_check() {
         "198.51.100.10 (world) PKT_TOO_BIG DROPPED (ICMPv4 EchoRequest)",
         "dns-request packet FORWARDED (DNS Query web.demo.test. A)",
         "dns-response packet FORWARDED (DNS Answer",
+        "http-request FORWARDED (HTTP/1.1 GET http://demo.test/",
+        "http-response FORWARDED (HTTP/1.1 200 ",
         "FORWARDED (ICMPv4 EchoReply)",
         "FORWARDED (ICMPv6 EchoRequest)",
         "FORWARDED (ICMPv6 EchoReply)",

@@ -3,6 +3,10 @@
 
 #[path = "../../observer/tests/serve/python.rs"]
 mod python;
+#[path = "grafana/settings.rs"]
+mod settings;
+#[path = "grafana/sql.rs"]
+mod sql;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
@@ -59,8 +63,15 @@ fn expressions(board: &Value) -> impl Iterator<Item = (&str, &str)> {
     panels(board).flat_map(|panel| {
         let title = panel["title"].as_str().expect("a title");
         let targets = panel["targets"].as_array().into_iter().flatten();
-        targets.map(move |target| (title, target["expr"].as_str().expect("an expression")))
+        let of_prometheus = targets.filter(|target| target["queryText"].is_null());
+        of_prometheus.map(move |target| (title, target["expr"].as_str().expect("an expression")))
     })
+}
+
+/// What panels ask in SQL.
+fn questions(board: &Value) -> impl Iterator<Item = &str> {
+    let targets = panels(board).flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    targets.filter_map(|target| target["queryText"].as_str())
 }
 
 /// Expressions of alerts without their limits.
@@ -113,7 +124,15 @@ fn dashboards_hold_together() {
                 "{name}: {panel}"
             );
             if panel["type"] != "text" {
-                assert_eq!(panel["datasource"]["uid"], "${datasource}", "{name}");
+                let source = match panel["datasource"]["type"].as_str() {
+                    Some("prometheus") => "${datasource}",
+                    Some("influxdata-flightsql-datasource") => "${flightsql}",
+                    other => panic!("{name}: {other:?}"),
+                };
+                assert_eq!(panel["datasource"]["uid"], source, "{name}");
+                for target in panel["targets"].as_array().expect("targets") {
+                    assert_eq!(target["datasource"], panel["datasource"], "{name}: {panel}");
+                }
                 assert!(
                     panel["description"].as_str().is_some_and(|text| text.ends_with('.')),
                     "{name}: {panel}"
@@ -126,7 +145,8 @@ fn dashboards_hold_together() {
             .iter()
             .map(|each| each["name"].as_str().expect("a name"))
             .collect();
-        for variable in known.iter().filter(|name| **name != "datasource") {
+        assert_eq!(known.contains("flightsql"), questions(board).count() > 0, "{name}");
+        for variable in known.iter().filter(|name| !["datasource", "flightsql"].contains(name)) {
             assert!(all.contains(&format!("${variable}")), "{name}: nothing uses {variable}");
         }
         for used in all.split('$').skip(1) {

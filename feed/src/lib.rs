@@ -34,6 +34,7 @@ pub mod columns;
 pub mod decode;
 pub mod encode;
 pub mod request;
+pub mod sample;
 pub mod serve;
 
 pub use flow::api::feed::{FeedMessage, FeedRequest, Position};

@@ -103,9 +103,10 @@ pub struct FlowBatchBuilder {
 }
 
 /// Text columns that belong to the row itself, in the order of `FlowBatchBuilder::texts`.
-const TEXT_COLUMNS: [Column; 15] = [
+const TEXT_COLUMNS: [Column; 16] = [
     Column::Uuid,
     Column::TraceId,
+    Column::SpanId,
     Column::DnsQuery,
     Column::DnsQtypes,
     Column::DnsRrtypes,
@@ -272,6 +273,9 @@ impl FlowBatchBuilder {
         }
         if let Some(trace_id) = record.trace_id {
             self.set_text(row, Column::TraceId, trace_id);
+        }
+        if let Some(span_id) = record.span_id {
+            self.set_text(row, Column::SpanId, span_id);
         }
         if let Some(rest) = record.rest {
             self.rest.set(row, rest);

@@ -74,6 +74,19 @@ pub fn nearest_api(name: &str) -> i32 {
     lookup(name).map_or(0, |reason| reason.api)
 }
 
+/// Functions that only sort out what nobody here asked for; the kernel gives no reason in them. In `ip6_mc_input` it is a
+/// multicast of IPv6 that no program and no router of this host has joined, such as router solicitations of others.
+const SORTING_FUNCTIONS: [&str; 1] = ["ip6_mc_input"];
+
+/// Whether nothing that anybody waited for was lost: by the reason, or, where there is none, by the function
+/// (`ip6_mc_input`, with or without the offset in it).
+#[must_use]
+pub fn is_noise(reason: &str, symbol: &str) -> bool {
+    let function = symbol.split('+').next().unwrap_or_default();
+    lookup(reason).is_some_and(|reason| reason.benign)
+        || (reason == "NOT_SPECIFIED" && SORTING_FUNCTIONS.contains(&function))
+}
+
 /// What a reason means and what to check next, to be shown as text.
 #[must_use]
 pub fn advice(name: &str) -> Advice {
@@ -193,7 +206,13 @@ mod tests {
             ("TCP_LISTEN_OVERFLOW", false),
         ] {
             assert_eq!(lookup(name).unwrap().benign, benign, "{name}");
+            assert_eq!(is_noise(name, "ip6_mc_input"), benign, "{name}");
         }
+        assert!(is_noise("NOT_SPECIFIED", "ip6_mc_input+0x5a"));
+        assert!(is_noise("NOT_SPECIFIED", "ip6_mc_input"));
+        assert!(!is_noise("NOT_SPECIFIED", "ip6_mc_input_more+0x1"));
+        assert!(!is_noise("NOT_SPECIFIED", "ip_rcv+0x1"));
+        assert!(!is_noise("NOT_SPECIFIED", ""));
     }
 
     #[test]

@@ -138,6 +138,7 @@ impl FlowReader {
                 .as_ref()
                 .and_then(|context| context.parent.as_ref())
                 .map(|parent| parent.trace_id.as_str()),
+            span_id: Some(detail.span_id.as_str()).filter(|span_id| !span_id.is_empty()),
         });
     }
 }

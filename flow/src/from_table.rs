@@ -194,6 +194,7 @@ impl TableReader {
             rest: cells.rest(),
             ip_trace_id: number(Column::IpTraceId),
             trace_id: cells.text(Column::TraceId),
+            span_id: cells.text(Column::SpanId),
         });
         Ok(())
     }

@@ -96,6 +96,8 @@ pub struct FlowRecord<'a> {
     pub ip_trace_id: u64,
     /// W3C trace id.
     pub trace_id: Option<&'a str>,
+    /// Span that sent the request (W3C Trace Context).
+    pub span_id: Option<&'a str>,
 }
 
 /// The network header.

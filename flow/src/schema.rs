@@ -189,7 +189,8 @@ columns! {
     HttpUrl "http_url" Text "HTTP URL.";
     HttpProtocol "http_protocol" Text "HTTP version.";
     HttpHeaders "http_headers" Text "HTTP headers, `key:value`, joined by line feeds.";
-    TraceId "trace_id" Text "W3C trace id that the request carried.";
+    TraceId "trace_id" Text "W3C trace id that the request carried; also in later rows of its connection, until the next request.";
+    SpanId "span_id" Text "Id of the span that the request carried (W3C Trace Context): the one that sent it.";
     IpTraceId "ip_trace_id" U64 "Trace id in an IP option (flows of other observers).";
     Rest "rest" Bytes "The whole flow as a protobuf `flow.Flow`, if it says more than the columns can (flows of other observers).";
 }

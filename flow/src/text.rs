@@ -35,3 +35,11 @@ pub use options::{Format, Options};
 pub use printer::Printer;
 pub use summary::{rcode_name, summary};
 pub use time::{TimeFormat, Zone};
+
+/// What a flow says in a few words: the cell SUMMARY of lines and tables, without characters that steer a terminal.
+#[must_use]
+pub fn summary_cell(flow: &crate::api::flow::Flow) -> String {
+    let mut cell = Vec::new();
+    cells::push_summary(&mut cell, flow);
+    String::from_utf8_lossy(&cell).into_owned()
+}

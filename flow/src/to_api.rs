@@ -364,6 +364,7 @@ impl FlowBatch {
             tcp_state_new: self.owned(Column::TcpStateNew, row),
             srtt_us: self.number::<UInt32Type>(Column::SrttUs, row).unwrap_or_default(),
             reset_reason: self.owned(Column::ResetReason, row),
+            span_id: self.owned(Column::SpanId, row),
             tries: self.number::<UInt32Type>(Column::Tries, row).unwrap_or_default(),
             waited_ns: self.number::<UInt64Type>(Column::WaitedNs, row).unwrap_or_default(),
             late: false,

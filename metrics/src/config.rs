@@ -24,6 +24,7 @@ pub const DEFAULT: &str = "dns:labelsContext=source_namespace,destination_namesp
      drop-reason:labelsContext=source_namespace,source_workload,destination_namespace,destination_workload,traffic_direction \
      flow:labelsContext=source_namespace,destination_namespace \
      flows-to-world:labelsContext=source_namespace \
+     httpV2:labelsContext=source_namespace,source_workload,destination_namespace,destination_workload \
      icmp:labelsContext=source_namespace,destination_namespace \
      policy:labelsContext=source_namespace,destination_namespace \
      port-distribution:labelsContext=source_namespace,destination_namespace \

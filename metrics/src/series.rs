@@ -130,6 +130,12 @@ impl Family {
         self.series.is_empty()
     }
 
+    /// Series that there may be.
+    #[must_use]
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// What was added to series that there was no place for.
     #[must_use]
     pub fn overflow(&self) -> u64 {

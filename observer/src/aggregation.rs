@@ -15,8 +15,8 @@ use bpf_probes::event::{AGGREGATION_MAXIMUM, AGGREGATION_MEDIUM, AGGREGATION_NON
 
 use crate::ring::{Memory, data, page_bytes};
 
-/// How much the programs count in place of sending it. SYN, FIN and RST, ICMP, DNS messages, fragments and drops are
-/// always sent one by one, and so is the first packet of a connection in each direction at each interface.
+/// How much the programs count in place of sending it. SYN, FIN and RST, ICMP, DNS messages, heads of HTTP messages,
+/// fragments and drops are always sent one by one, and so is the first packet of a connection in each direction at each interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Aggregation {

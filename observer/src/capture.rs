@@ -63,6 +63,8 @@ pub struct CaptureCounters {
     pub requests_unwatched: u64,
     /// Requests of which it isn't known whether they were answered, since packets were lost.
     pub requests_undecided: u64,
+    /// How full the fullest ring was of late, thousandths; `None` if that isn't known.
+    pub ring_fill_permille: Option<u32>,
 }
 
 /// A capture that runs.
@@ -304,6 +306,7 @@ impl Reader {
             connections_evicted: self.pipeline.connections().evicted(),
             requests_unwatched,
             requests_undecided,
+            ring_fill_permille: self.rings.fill_permille(),
             ..CaptureCounters::default()
         };
         for (source, cpus) in (0..).zip(&sources) {

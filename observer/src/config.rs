@@ -1,6 +1,7 @@
 //! What the observer can be told: by flags, by environment (`PARALLAX_OBSERVER_…`) and by a file (`--config`), the first
 //! of these that says something. One structure serves all three.
 
+mod http;
 mod metrics;
 
 use std::ffi::OsString;
@@ -20,6 +21,7 @@ use crate::silence::SilenceWait;
 use serving::listen::{Listen, ListenError, Protection};
 use serving::tls::TlsFiles;
 
+pub use http::HttpHeads;
 pub use metrics::MetricsSettings;
 
 const EXAMPLES: &str = "\
@@ -192,6 +194,11 @@ pub struct Settings {
     )]
     #[serde(serialize_with = "silence_text")]
     pub silence: SilenceWait,
+
+    /// Read the heads of HTTP/1.x messages in clear: method, host and path without query, version, status, and the ids of
+    /// traceparent
+    #[arg(long, value_name = "on|off", env = "PARALLAX_OBSERVER_HTTP", default_value = "on")]
+    pub http: HttpHeads,
 
     /// Way out of the kernel: memory shared with the programs, perf rings, or a BPF ring buffer
     #[arg(long, value_name = "KIND", env = "PARALLAX_OBSERVER_RING", default_value = "shared")]

@@ -38,6 +38,8 @@ pub struct State {
     pub trace_reason: u8,
     /// What it means to a request that waits for an answer.
     pub turn: Turn,
+    /// Whether a head of HTTP was seen on its connection.
+    pub speaks_http: bool,
 }
 
 /// What a TCP or UDP packet means to a request that waits for an answer.
@@ -64,12 +66,30 @@ pub enum Passage {
     Dropped,
 }
 
-/// Both ends, the smaller one first.
+/// Both ends of a connection, the smaller one first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Key {
+pub(crate) struct Ends {
     low: (Address, u16),
     high: (Address, u16),
     protocol: u8,
+}
+
+impl Ends {
+    /// The ends of the connection that a packet with ports belongs to, and whether it comes from the smaller one.
+    pub(crate) fn of(headers: &PacketHeaders) -> (Self, bool) {
+        Self::between(headers, headers.source_port, headers.destination_port)
+    }
+
+    fn between(headers: &PacketHeaders, source_port: u16, destination_port: u16) -> (Self, bool) {
+        let source = (headers.source, source_port);
+        let destination = (headers.destination, destination_port);
+        let ends = Self {
+            low: source.min(destination),
+            high: source.max(destination),
+            protocol: headers.protocol,
+        };
+        (ends, source <= destination)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +101,8 @@ struct Connection {
     awaits_answer: bool,
     /// When the end that was asked has said something last; 0: never.
     replied_ns: u64,
+    /// Whether more is known of it elsewhere, so that nobody looks there for all others.
+    speaks_http: bool,
 }
 
 impl Connection {
@@ -114,7 +136,7 @@ impl Connection {
 /// A bounded table of connections. When it is full, the connection that has been silent for longest goes.
 #[derive(Debug)]
 pub struct ConnectionTable {
-    connections: LruCache<Key, Connection, FxBuildHasher>,
+    connections: LruCache<Ends, Connection, FxBuildHasher>,
     evicted: u64,
 }
 
@@ -152,6 +174,7 @@ impl ConnectionTable {
             is_reply: None,
             trace_reason: REASON_UNKNOWN,
             turn: Turn::Nothing,
+            speaks_http: false,
         };
         if headers.flags & FLAG_NO_TRANSPORT != 0 {
             return UNKNOWN;
@@ -166,21 +189,16 @@ impl ConnectionTable {
                         is_reply: None,
                         trace_reason: REASON_RELATED,
                         turn: Turn::Nothing,
+                        speaks_http: false,
                     };
                 }
                 IcmpKind::Other => return UNKNOWN,
             },
             _ => return UNKNOWN,
         };
-        let (source, destination) = ((headers.source, ports.0), (headers.destination, ports.1));
-        let from_low = source <= destination;
-        let key = Key {
-            low: source.min(destination),
-            high: source.max(destination),
-            protocol: headers.protocol,
-        };
+        let (ends, from_low) = Ends::between(headers, ports.0, ports.1);
         let start = self.start(headers);
-        match self.connections.get_mut(&key) {
+        match self.connections.get_mut(&ends) {
             Some(connection) => {
                 if let Some(asks) = start {
                     let restarted = connection.low_asked != Some(asks == from_low) || (asks && headers.protocol == TCP);
@@ -193,6 +211,7 @@ impl ConnectionTable {
                     is_reply,
                     trace_reason: reason(is_reply, connection.answered),
                     turn: connection.turn(headers, is_reply, passage),
+                    speaks_http: connection.speaks_http,
                 }
             }
             None => {
@@ -208,32 +227,33 @@ impl ConnectionTable {
                     // Its start may have been forgotten when the table was full.
                     awaits_answer: true,
                     replied_ns: 0,
+                    speaks_http: false,
                 };
                 let turn = connection.turn(headers, is_reply, passage);
-                self.connections.insert(key, connection);
+                self.connections.insert(ends, connection);
                 State {
                     is_reply,
                     trace_reason: reason(is_reply, answered),
                     turn,
+                    speaks_http: false,
                 }
             }
+        }
+    }
+
+    /// Notes that a head of HTTP was seen on the connection of this packet.
+    pub(crate) fn speaks_http(&mut self, headers: &PacketHeaders) {
+        if let Some(connection) = self.connections.get_mut(&Ends::of(headers).0) {
+            connection.speaks_http = true;
         }
     }
 
     /// Whether a packet with these ends travels from the end that was asked. Changes nothing in the table.
     #[must_use]
     pub fn is_reply(&self, headers: &PacketHeaders) -> Option<bool> {
-        let source = (headers.source, headers.source_port);
-        let destination = (headers.destination, headers.destination_port);
-        let key = Key {
-            low: source.min(destination),
-            high: source.max(destination),
-            protocol: headers.protocol,
-        };
-        match self.connections.peek(&key) {
-            Some(connection) => connection
-                .low_asked
-                .map(|low_asked| low_asked != (source <= destination)),
+        let (ends, from_low) = Ends::of(headers);
+        match self.connections.peek(&ends) {
+            Some(connection) => connection.low_asked.map(|low_asked| low_asked != from_low),
             None => guess(headers).map(|asks| !asks),
         }
     }
@@ -319,6 +339,7 @@ mod tests {
                 is_reply: Some(false),
                 trace_reason: REASON_NEW,
                 turn: Turn::Opens,
+                speaks_http: false,
             }
         );
         let syn_ack = table.observe(&packet(SERVER, CLIENT, TCP, TCP_SYN | TCP_ACK), Passage::At(2));
@@ -328,6 +349,7 @@ mod tests {
                 is_reply: Some(true),
                 trace_reason: REASON_REPLY,
                 turn: Turn::Answers,
+                speaks_http: false,
             }
         );
         let ack = table.observe(&packet(CLIENT, SERVER, TCP, TCP_ACK), Passage::At(3));
@@ -337,6 +359,7 @@ mod tests {
                 is_reply: Some(false),
                 trace_reason: REASON_ESTABLISHED,
                 turn: Turn::Continues,
+                speaks_http: false,
             }
         );
         let data = table.observe(&packet(SERVER, CLIENT, TCP, TCP_ACK), Passage::At(4));

@@ -4,6 +4,7 @@
 //! observer runs. A thread of low priority reads the log as any client does; what it comes too late for is told in the
 //! files themselves, as a client of the API is told of it.
 
+mod aggregation;
 mod config;
 mod rotation;
 
@@ -26,9 +27,10 @@ use tokio::sync::watch;
 
 pub use config::{FlowLogConfig, FlowLogsError};
 
-use crate::log::FlowLog;
 use crate::log::reader::LogReader;
-use config::ConfigFile;
+use crate::log::{FlowLog, ReaderKind};
+use crate::settings_file::SettingsFile;
+use aggregation::{Aggregation, Line};
 use rotation::Rotated;
 
 /// How often files are written.
@@ -62,10 +64,10 @@ impl FlowLogs {
     /// # Errors
     /// What is wrong with the file that says which there are.
     pub fn start(path: PathBuf, node: String, log: Arc<FlowLog>) -> Result<Self, FlowLogsError> {
-        let (file, configs) = ConfigFile::open(path)?;
+        let (file, configs) = SettingsFile::open("--flow-logs", path, config::read)?;
         let counts = AllCounts::default();
         let mut writer = Writer {
-            reader: LogReader::new(log),
+            reader: LogReader::new(log, ReaderKind::FlowLogs),
             file,
             node,
             logs: Vec::new(),
@@ -111,7 +113,7 @@ impl Drop for FlowLogs {
 
 struct Writer {
     reader: LogReader,
-    file: ConfigFile,
+    file: SettingsFile<Vec<FlowLogConfig>>,
     node: String,
     logs: Vec<Log>,
     counts: AllCounts,
@@ -120,6 +122,7 @@ struct Writer {
 struct Log {
     config: FlowLogConfig,
     file: Rotated,
+    aggregation: Option<Aggregation>,
     counts: Arc<Counts>,
     /// Whether the last attempt failed, so that it is told once.
     fails: bool,
@@ -137,6 +140,7 @@ impl Writer {
             }
             self.logs.iter_mut().for_each(Log::flush);
             if stopped.is_ok() {
+                self.logs.iter_mut().for_each(Log::end);
                 return;
             }
             if upkeep <= Instant::now() {
@@ -158,19 +162,26 @@ impl Writer {
                 Some(place) => before.swap_remove(place),
                 None => {
                     let counts = Arc::clone(self.counts.lock().entry(config.name.clone()).or_default());
-                    Log {
-                        file: Rotated::new(&config),
-                        config,
-                        counts,
-                        fails: false,
-                    }
+                    Log::new(config, counts)
                 }
             });
         }
+        before.iter_mut().for_each(Log::end);
     }
 }
 
 impl Log {
+    fn new(config: FlowLogConfig, counts: Arc<Counts>) -> Self {
+        let aggregation = config.aggregation.clone();
+        Self {
+            file: Rotated::new(&config),
+            aggregation: aggregation.map(|(mask, interval)| Aggregation::new(mask, interval, Instant::now())),
+            config,
+            counts,
+            fails: false,
+        }
+    }
+
     fn write(&mut self, node: &str, batch: &FlowBatch, missed: u64) {
         let now_ns = wall_ns();
         if self.config.end_ns.is_some_and(|end_ns| end_ns <= now_ns) {
@@ -191,6 +202,12 @@ impl Log {
         }
         for row in self.config.filters.matches(batch).set_indices() {
             let mut response = batch.to_response(row);
+            if let Some(aggregation) = &mut self.aggregation {
+                aggregation.add(&response);
+                let lines = aggregation.due(Instant::now());
+                self.aggregated(lines);
+                continue;
+            }
             if let (Some(mask), Some(ResponseTypes::Flow(flow))) = (&self.config.mask, &mut response.response_types) {
                 *flow = mask.apply(flow);
             }
@@ -213,7 +230,25 @@ impl Log {
         }
     }
 
+    fn aggregated(&mut self, lines: Vec<Line>) {
+        for line in lines {
+            let (flows, response) = line.told();
+            self.line(&response, flows);
+        }
+    }
+
+    /// Writes what was only counted so far.
+    fn end(&mut self) {
+        let lines = self.aggregation.as_mut().map(Aggregation::all).unwrap_or_default();
+        self.aggregated(lines);
+        self.flush();
+    }
+
     fn flush(&mut self) {
+        if let Some(aggregation) = &mut self.aggregation {
+            let lines = aggregation.due(Instant::now());
+            self.aggregated(lines);
+        }
         if let Err(error) = self.file.flush() {
             self.tell(&error);
         }

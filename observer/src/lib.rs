@@ -3,12 +3,12 @@
 //! In the order in which data meets them: the eBPF programs are loaded ([`probes`]) and attached ([`attach`]) to the
 //! chosen interfaces ([`interface`]); their records arrive in per-CPU rings ([`ring`]) that one thread reads
 //! ([`capture`]). It runs the [`pipeline`]: [`decode`], [`connection`] (request or reply?), [`names`] (who is this
-//! address?), [`silence`] (who got no answer?),
+//! address?), [`silence`] (who got no answer?), `http_head` (which request is it about?),
 //! [`observation_point`] (where was it seen?), and for drops [`drop_site`] (why and where, in words, from
 //! [`btf`] and [`symbols`]). Packets that the programs have only
 //! counted become rows in [`aggregation`]. Rows become batches in the [`log`](mod@log), and [`serve`] gives them to clients;
-//! [`history`] writes them into files, [`metrics`] tells what was counted on the way, and [`otlp`] sends that and chosen flows
-//! to a collector. [`replay`] puts a file in the
+//! [`history`] writes them into files, [`metrics`] tells what was counted on the way, and [`otlp_logs`] sends chosen flows to
+//! a collector. [`replay`] puts a file in the
 //! place of the kernel.
 //!
 //! ```
@@ -36,6 +36,7 @@ pub mod drop_site;
 pub mod flow_logs;
 mod heap;
 pub mod history;
+mod http_head;
 pub mod interface;
 pub mod kernel_names;
 pub mod live_flows;
@@ -44,7 +45,7 @@ pub mod metrics;
 pub mod names;
 pub mod netns;
 pub mod observation_point;
-pub mod otlp;
+pub mod otlp_logs;
 pub mod pipeline;
 pub mod probes;
 mod process;
@@ -53,6 +54,7 @@ pub mod requirements;
 pub mod ring;
 pub mod run;
 pub mod serve;
-pub mod silence;
+pub mod settings_file;
+mod silence;
 pub mod symbols;
 mod tcp_event;

@@ -4,9 +4,10 @@
 //! since rows are numbered through they can tell exactly how much that is.
 
 mod loss;
+mod marks;
 pub mod reader;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -18,6 +19,9 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 pub use loss::{Loss, LossNews, Losses, Place, Source, Stage};
+pub use marks::ReaderKind;
+
+use marks::{Mark, Marks};
 
 /// How long a reader waits for the rows of the open batch; the writer looks every few milliseconds.
 const TAIL_PATIENCE: Duration = Duration::from_millis(200);
@@ -38,6 +42,7 @@ pub struct FlowLog {
     /// What was seen before this time can be read, nanoseconds since the Unix epoch.
     read_until_ns: AtomicI64,
     losses: Losses,
+    marks: Marks,
 }
 
 #[derive(Debug, Default)]
@@ -67,11 +72,21 @@ pub struct LogState {
 
 /// Keeps the writer making snapshots of the open batch, for as long as somebody follows.
 #[derive(Debug)]
-pub struct Follower(Arc<FlowLog>);
+pub struct Follower {
+    log: Arc<FlowLog>,
+    mark: Mark,
+}
+
+impl Follower {
+    /// It has read everything before that row.
+    pub fn at(&self, next: u64) {
+        self.mark.set(next);
+    }
+}
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        self.0.followers.fetch_sub(1, Ordering::Relaxed);
+        self.log.followers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -90,6 +105,7 @@ impl FlowLog {
             closed: AtomicBool::new(false),
             read_until_ns: AtomicI64::new(i64::MIN),
             losses: Losses::default(),
+            marks: Marks::default(),
         }
     }
 
@@ -191,13 +207,22 @@ impl FlowLog {
     #[must_use]
     pub fn follow(self: &Arc<Self>) -> Follower {
         self.followers.fetch_add(1, Ordering::Relaxed);
-        Follower(Arc::clone(self))
+        Follower {
+            log: Arc::clone(self),
+            mark: self.marks.add(ReaderKind::Follower),
+        }
     }
 
     /// How many follow.
     #[must_use]
     pub fn followers(&self) -> usize {
         self.followers.load(Ordering::Relaxed)
+    }
+
+    /// Rows that each kind of reader has yet to read, if there is one: of several readers, the one that is furthest behind.
+    #[must_use]
+    pub fn unread(&self) -> BTreeMap<ReaderKind, u64> {
+        self.marks.unread(self.range().1)
     }
 
     /// Tells of new rows: the number after that of the newest one.

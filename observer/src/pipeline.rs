@@ -1,6 +1,7 @@
 //! From an event to a row: decode, connection, names, and into the open batch. Runs on the one thread that reads the
 //! rings, and on replayed packets in just the same way.
 
+mod message;
 mod tcp;
 mod unanswered;
 
@@ -21,8 +22,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use crate::aggregation::{Aggregates, Counted};
 use crate::connection::{ConnectionTable, Passage, State, Turn};
 use crate::decode::{DecodeError, Decoded, decode};
-use crate::dns::{self, DnsMessage};
+use crate::dns;
 use crate::drop_site::{DropSites, KernelNames};
+use crate::http_head::{Exchanges, TraceContext};
 use crate::names::{Names, Resolver};
 use crate::observation_point::{EGRESS, INGRESS, Role, sub_type};
 use crate::process::ProcessTable;
@@ -72,6 +74,8 @@ pub struct PipelineOptions {
     pub netns_cookie: u64,
     /// How long a request waits for an answer before its silence is reported; `None`: it never is.
     pub silence: Option<Duration>,
+    /// Whether heads of HTTP are read.
+    pub http: bool,
 }
 
 /// Makes rows of events.
@@ -81,6 +85,7 @@ pub struct Pipeline {
     connections: ConnectionTable,
     processes: ProcessTable,
     silence: Option<Silence>,
+    exchanges: Option<Exchanges>,
     resolver: Resolver,
     drops: DropSites,
     node: Arc<Node>,
@@ -102,6 +107,7 @@ impl Pipeline {
             connections: ConnectionTable::new(options.connections),
             processes: ProcessTable::new(options.connections),
             silence: options.silence.map(|wait| Silence::new(wait, REQUESTS)),
+            exchanges: options.http.then(|| Exchanges::new(options.connections)),
             resolver: Resolver::new(options.names),
             drops: DropSites::new(options.kernel_names),
             node: Arc::new(options.node),
@@ -262,6 +268,11 @@ impl Pipeline {
         let event = &decoded.event;
         let headers = &event.headers;
         let state = self.connections.observe(headers, passage);
+        let payload = decoded
+            .bytes
+            .get(usize::from(headers.payload_offset)..)
+            .filter(|bytes| !bytes.is_empty());
+        let (http, trace) = self.http(event, payload, state, passage);
         self.resolver.make_room();
         let (source, destination) = (
             self.resolver.find(headers.source),
@@ -296,6 +307,8 @@ impl Pipeline {
             tunnel: tunnel(headers, decoded.outer.as_ref()),
             source: Some(source),
             destination: Some(destination),
+            trace_id: trace.as_ref().map(TraceContext::trace_id),
+            span_id: trace.as_ref().map(TraceContext::span_id),
             ..FlowRecord::default()
         };
         match &decoded.drop {
@@ -316,18 +329,17 @@ impl Pipeline {
                 record.verdict = FORWARDED;
                 record.traffic_direction = role.traffic_direction(event.direction, state.is_reply);
                 self.builder.append(&record);
-                let payload = decoded
-                    .bytes
-                    .get(usize::from(headers.payload_offset)..)
-                    .filter(|bytes| !bytes.is_empty());
+                let payload = payload.filter(|_| headers.protocol == UDP);
                 let message = payload.and_then(dns::read);
-                if let Some(message) = &message {
+                if let Some(l7) = message.as_ref().map(|message| &message.l7).or(http.as_ref()) {
                     let record = record.clone();
-                    Self::message(&mut self.builder, &mut self.sealed, record, message);
+                    Self::message(&mut self.builder, &mut self.sealed, record, l7);
+                }
+                if let Some(message) = &message
+                    && let Some(dns) = &message.l7.dns
+                {
                     for address in &message.addresses {
-                        if let Some(dns) = &message.l7.dns {
-                            self.resolver.learn(*address, &dns.query);
-                        }
+                        self.resolver.learn(*address, &dns.query);
                     }
                 }
                 if let Some(silence) = &mut self.silence
@@ -338,24 +350,6 @@ impl Pipeline {
                 }
             }
         }
-    }
-
-    /// A row of its own for an application message; the packet's bytes are counted in the packet's row.
-    fn message<'a>(
-        builder: &mut FlowBatchBuilder,
-        sealed: &mut Vec<FlowBatch>,
-        mut record: FlowRecord<'a>,
-        message: &'a DnsMessage,
-    ) {
-        seal_if_full(builder, sealed);
-        record.flow_type = TYPE_L7;
-        record.event_type = Some(EVENT_L7);
-        record.event_sub_type = 0;
-        record.observation_point = 0;
-        record.length = 0;
-        record.packets = 0;
-        record.l7 = Some(&message.l7);
-        builder.append(&record);
     }
 
     /// An event's time in nanoseconds since the Unix epoch.

@@ -112,6 +112,8 @@ pub struct ProbesOptions {
     pub aggregation: Aggregation,
     /// Of how many connections, on all CPUs together.
     pub aggregation_flows: usize,
+    /// Whether the first bytes of packets with the head of an HTTP message are sent too.
+    pub http: bool,
     /// `false`: the programs only count, which is the base line of what they cost.
     pub emit: bool,
     /// Which packets and drops to capture.
@@ -125,6 +127,7 @@ impl Default for ProbesOptions {
             ring: RingKind::Shared,
             aggregation: Aggregation::None,
             aggregation_flows: 65_536,
+            http: true,
             emit: true,
             capture: CompiledFilter::NONE,
         }
@@ -148,6 +151,7 @@ impl Probes {
         let offsets = kernel_offsets(btf)?.words();
         let socket_offsets = tcp::socket_offsets(btf)?.words();
         let emit = u32::from(options.emit);
+        let http = u32::from(options.http);
         let has_filter = u32::from(options.capture.length != 0);
         let kind = options.ring.number();
         let aggregation = options.aggregation.number();
@@ -160,6 +164,7 @@ impl Probes {
             .override_global("OFFSETS", &offsets, true)
             .override_global("SOCKET_OFFSETS", &socket_offsets, true)
             .override_global("EMIT", &emit, true)
+            .override_global("HTTP", &http, true)
             .override_global("HAS_CAPTURE_FILTER", &has_filter, true)
             .override_global("CAPTURE_FILTER", options.capture.as_bytes(), true)
             .override_global("WEAK_ORDER", &weak_order, true)

@@ -6,6 +6,7 @@
 //! 9 µs: perf rings wake the reader when a good part of one is full, the others never, and the reader looks by itself
 //! every few milliseconds, so that a quiet network shows its packets at once.
 
+mod fill;
 mod mapping;
 mod memory;
 mod merge;
@@ -15,7 +16,7 @@ mod shared;
 mod state;
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aya::maps::{MapData, RingBuf};
 
@@ -123,6 +124,18 @@ impl Rings {
                 }
                 Ok(())
             }
+        }
+    }
+}
+
+impl Rings {
+    /// How full the fullest ring was when it was read, of late: thousandths. The ring buffer doesn't tell.
+    pub fn fill_permille(&mut self) -> Option<u32> {
+        let now = Instant::now();
+        match self {
+            Self::Shared(rings) => Some(rings.fill.most(now)),
+            Self::Perf(rings) => Some(rings.fill.most(now)),
+            Self::Bpf(_) => None,
         }
     }
 }

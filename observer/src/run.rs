@@ -22,12 +22,11 @@ use crate::interface::{Interfaces, Selection};
 use crate::kernel_names::{NoKernel, RunningKernel};
 use crate::log::FlowLog;
 use crate::metrics::flows::FlowMeter;
-use crate::metrics::{Metrics, Page};
+use crate::metrics::otlp::{Collector, Signal};
+use crate::metrics::{Metrics, Page, resource};
 use crate::names::{Names, file};
 use crate::netns;
-use crate::otlp::collector::{Collector, Signal};
-use crate::otlp::logs::{LogCounts, OtlpLogs};
-use crate::otlp::resource::resource;
+use crate::otlp_logs::{LogCounts, OtlpLogs};
 use crate::pipeline::{Pipeline, PipelineOptions};
 use crate::probes::{Probes, ProbesOptions};
 use crate::replay::{self, Format, run::replay};
@@ -71,6 +70,7 @@ pub async fn run(settings: Settings) -> Result<()> {
         kernel_names,
         netns_cookie,
         silence,
+        http: settings.http.are_read(),
     };
     let history = match &settings.history {
         Some(place) => {
@@ -87,20 +87,6 @@ pub async fn run(settings: Settings) -> Result<()> {
         None => None,
     };
     let progress = history.as_ref().map(History::progress);
-    let node = |mode, counters| {
-        Arc::new(NodeState {
-            history: progress.clone(),
-            sql: settings.sql_limits(),
-            name: name.clone(),
-            version: format!("parallax {}", version()),
-            mode,
-            started,
-            log: Arc::clone(&log),
-            counters,
-            interfaces: Arc::clone(&interfaces),
-            capture_filter: settings.capture.to_string(),
-        })
-    };
     let flow_logs = match &settings.flow_logs {
         Some(path) => Some(FlowLogs::start(path.clone(), name.clone(), Arc::clone(&log))?),
         None => None,
@@ -120,6 +106,22 @@ pub async fn run(settings: Settings) -> Result<()> {
             otlp_logs: otlp_logs.as_ref().map(OtlpLogs::counts),
             flows: settings.metrics.flow_meter(&log)?,
         }),
+    };
+    let overflows = exports.as_ref().map(|exports| exports.flows.overflows());
+    let node = |mode, counters| {
+        Arc::new(NodeState {
+            history: progress.clone(),
+            overflows: overflows.clone(),
+            sql: settings.sql_limits(),
+            name: name.clone(),
+            version: format!("parallax {}", version()),
+            mode,
+            started,
+            log: Arc::clone(&log),
+            counters,
+            interfaces: Arc::clone(&interfaces),
+            capture_filter: settings.capture.to_string(),
+        })
     };
     let (stop, shutdown) = watch::channel(false);
     let signalled = told_to_end().context("cannot wait for signals")?;
@@ -178,6 +180,7 @@ pub async fn run(settings: Settings) -> Result<()> {
             capture: *settings.capture.compiled(),
             aggregation: settings.aggregation,
             aggregation_flows: settings.aggregation_flows,
+            http: settings.http.are_read(),
             ..ProbesOptions::default()
         },
     )?;
@@ -245,7 +248,7 @@ fn send_logs(settings: &MetricsSettings, node: &str, log: &Arc<FlowLog>) -> Resu
     };
     let collector = settings.collector(Signal::Logs)?;
     let collector = collector.context("--otlp-logs: there is no collector; name one with --otlp-endpoint")?;
-    let resource = resource(node, version(), log.id());
+    let resource = resource(version(), node, log.id());
     tracing::info!(%collector, flows = %settings.otlp_logs, "sending log records");
     let (rate, log) = (settings.otlp_logs_rate, Arc::clone(log));
     Ok(Some(OtlpLogs::start(&collector, &resource, filters, rate, log)?))

@@ -34,6 +34,7 @@ use crate::history::Progress;
 use crate::interface::Interfaces;
 use crate::live_flows::NodeFlows;
 use crate::log::FlowLog;
+use crate::metrics::flows::Overflows;
 use feed::Feeds;
 use flows::LogAnswers;
 use observer::ObserverService;
@@ -83,6 +84,8 @@ pub struct NodeState {
     pub capture_filter: String,
     /// How far the history is, where there is one.
     pub history: Option<Arc<Progress>>,
+    /// Which metrics of flows overflowed, where they are counted.
+    pub overflows: Option<Overflows>,
     /// How much queries may take.
     pub sql: Limits,
 }

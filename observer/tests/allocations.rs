@@ -120,6 +120,7 @@ fn an_event_costs_no_allocation() {
         kernel_names: Box::new(FixedNames),
         netns_cookie: 0,
         silence: Some(std::time::Duration::from_secs(3)),
+        http: true,
     });
     pipeline.set_interfaces([(7, "veth0".to_owned(), Role::Endpoint)]);
     let records = records();

@@ -110,6 +110,7 @@ fn replayed(packets: &[(u32, Vec<u8>)], wait: Option<Duration>) -> Vec<Flow> {
         kernel_names: Box::new(NoKernel),
         netns_cookie: 0,
         silence: wait,
+        http: true,
     });
     let everything = CaptureFilter::default();
     replay(file.path(), everything.compiled(), pipeline, &log, &Arc::default()).unwrap();

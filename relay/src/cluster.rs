@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use serving::connect::TlsOptions;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::connection::{Peer, PeerState};
+use crate::counts::Counts;
 use crate::peers::{PeerAddress, PeerSet};
 
 /// How long the first requests wait for peers that have not been tried yet.
@@ -32,8 +33,8 @@ pub struct Cluster {
     tls: TlsOptions,
     peers: RwLock<BTreeMap<PeerAddress, Arc<Peer>>>,
     changes: watch::Sender<u64>,
-    /// Flows that came too late, by node.
-    late: Mutex<BTreeMap<String, u64>>,
+    /// What is counted of the flows on their way through.
+    pub(crate) counts: Arc<Counts>,
     /// When it started.
     pub started: Instant,
 }
@@ -47,7 +48,7 @@ impl Cluster {
             tls,
             peers: RwLock::default(),
             changes: watch::Sender::new(0),
-            late: Mutex::default(),
+            counts: Arc::default(),
             started: Instant::now(),
         })
     }
@@ -56,7 +57,12 @@ impl Cluster {
     pub fn set_peers(&self, wanted: &PeerSet) {
         {
             let mut peers = self.peers.write();
+            let before = peers.len();
             peers.retain(|address, _| wanted.contains(address));
+            if peers.len() < before {
+                self.counts
+                    .keep_only(|node| peers.values().any(|peer| peer.knows(node)));
+            }
             for address in wanted.iter() {
                 if !peers.contains_key(address) {
                     let peer = Peer::start(address.clone(), self.tls.clone());
@@ -101,22 +107,5 @@ impl Cluster {
                 () = sleep_until(until) => return,
             }
         }
-    }
-
-    /// Notes flows that came too late.
-    pub(crate) fn add_late(&self, node: &str, count: u64) {
-        let mut late = self.late.lock();
-        match late.get_mut(node) {
-            Some(sum) => *sum += count,
-            None => {
-                late.insert(node.to_owned(), count);
-            }
-        }
-    }
-
-    /// Flows of a node that came too late.
-    #[must_use]
-    pub fn late(&self, node: &str) -> u64 {
-        self.late.lock().get(node).copied().unwrap_or_default()
     }
 }

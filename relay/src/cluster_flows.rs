@@ -79,6 +79,8 @@ pub struct ClusterFlows {
     refused: Option<Status>,
     /// Peers that have taken the request.
     answered: usize,
+    /// Flows that the client still takes.
+    left: u64,
 }
 
 impl ClusterFlows {
@@ -91,12 +93,16 @@ impl ClusterFlows {
         resume: Vec<Position>,
     ) -> Self {
         let follows = flows.follow;
+        let newest = order == Order::NewestFirst;
+        let limited = flows.number > 0 && (flows.first || newest);
+        let left = if limited { flows.number } else { u64::MAX };
         let window = if follows { cluster.merge.window } else { PATIENCE };
         let ask = Ask {
             flows,
             columns,
-            newest_first: order == Order::NewestFirst,
+            newest_first: newest,
             resume,
+            most_per_second: 0,
         };
         Self {
             merge: Merge::new(order, window, cluster.merge.budget_bytes),
@@ -107,6 +113,7 @@ impl ClusterFlows {
             status: StatusNews::default(),
             refused: None,
             answered: 0,
+            left,
             cluster,
         }
     }
@@ -122,6 +129,7 @@ impl ClusterFlows {
             {
                 self.take(news);
             }
+            self.peers.merging(self.merge.held_bytes());
             if let Some(item) = self.items.pop_front() {
                 return Ok(Some(item));
             }
@@ -265,6 +273,7 @@ impl ClusterFlows {
     fn lost_with_a_run(&mut self, name: &str, before: &FeedMessage) {
         let unsent = before.log_end.saturating_sub(before.next_sequence);
         if unsent > 0 {
+            self.cluster.counts.missed(name, unsent);
             self.lost(name, unsent, before.now_ns);
         }
     }
@@ -280,8 +289,11 @@ impl ClusterFlows {
         self.items.push_back(Item::Lost(name.to_owned(), event));
     }
 
-    /// Counts what came too late.
-    fn count(&self, released: &Released) {
+    /// Counts what the client gets, and what came too late.
+    fn count(&mut self, released: &Released) {
+        let sent = (released.rows.len() as u64).min(self.left);
+        self.left -= sent;
+        self.cluster.counts.sent(sent);
         if !self.follows {
             return;
         }
@@ -291,7 +303,7 @@ impl ClusterFlows {
         }
         for (node, count) in late {
             if let Some(name) = self.sources.name_of(node) {
-                self.cluster.add_late(name, count);
+                self.cluster.counts.late(name, count);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! What the relay can be told: by flags, or by environment (`PARALLAX_RELAY_…`).
 
+mod metrics;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +12,8 @@ use serving::connect::TlsOptions;
 use serving::listen::{Listen, ListenError, Protection};
 use serving::tls::TlsFiles;
 use sql::limits::Limits;
+
+pub use metrics::MetricsSettings;
 
 use crate::VERSION;
 use crate::peers::PeerSource;
@@ -175,6 +179,10 @@ pub struct Config {
         requires = "tls_client_cert_file"
     )]
     pub tls_client_key_file: Option<String>,
+
+    /// Who gets metrics.
+    #[command(flatten)]
+    pub metrics: MetricsSettings,
 
     /// What to log on stderr: error, warn, info, debug, trace, or a filter such as relay=debug
     #[arg(long, value_name = "LEVEL", env = "PARALLAX_RELAY_LOG", default_value = "info")]

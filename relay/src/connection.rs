@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
@@ -34,6 +35,8 @@ pub struct Peer {
     /// Where it is.
     pub address: PeerAddress,
     state: watch::Receiver<PeerState>,
+    /// How often it has answered on a new connection.
+    connections: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
@@ -108,8 +111,14 @@ impl Peer {
     #[must_use]
     pub fn start(address: PeerAddress, tls: TlsOptions) -> Self {
         let (sender, state) = watch::channel(PeerState::Connecting);
-        let task = tokio::spawn(keep_up(address.clone(), tls, sender));
-        Self { address, state, task }
+        let connections = Arc::<AtomicU64>::default();
+        let task = tokio::spawn(keep_up(address.clone(), tls, sender, Arc::clone(&connections)));
+        Self {
+            address,
+            state,
+            connections,
+            task,
+        }
     }
 
     /// How it is now, and notices of changes.
@@ -121,18 +130,38 @@ impl Peer {
     /// Its name, as far as it is known: its node's, or where it is.
     #[must_use]
     pub fn name(&self) -> String {
-        let state = self.state.borrow();
-        let known = match &*state {
-            PeerState::Connected(connected) => Some(connected),
-            PeerState::Unavailable { last, .. } => last.as_ref(),
-            PeerState::Connecting => None,
-        };
-        let node = known.and_then(|connected| match connected.nodes.as_slice() {
+        let known = self.last();
+        let node = known.as_ref().and_then(|connected| match connected.nodes.as_slice() {
             [node] => Some(node.name.clone()),
             _ => None,
         });
         node.or_else(|| self.address.name.clone())
             .unwrap_or_else(|| self.address.address.clone())
+    }
+}
+
+impl Peer {
+    /// What it has said of itself last, if ever.
+    #[must_use]
+    pub fn last(&self) -> Option<Arc<Connected>> {
+        match &*self.state.borrow() {
+            PeerState::Connected(connected) => Some(Arc::clone(connected)),
+            PeerState::Unavailable { last, .. } => last.clone(),
+            PeerState::Connecting => None,
+        }
+    }
+
+    /// Whether a node is its, or was when it answered last.
+    #[must_use]
+    pub fn knows(&self, node: &str) -> bool {
+        let last = self.last();
+        last.is_some_and(|last| last.nodes.iter().any(|known| known.name == node)) || self.name() == node
+    }
+
+    /// How often the connection was made again.
+    #[must_use]
+    pub fn reconnects(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed).saturating_sub(1)
     }
 }
 
@@ -187,12 +216,12 @@ pub(crate) async fn connect(peer: &PeerAddress, tls: &TlsOptions) -> Result<Chan
     }
 }
 
-async fn keep_up(address: PeerAddress, tls: TlsOptions, state: watch::Sender<PeerState>) {
+async fn keep_up(address: PeerAddress, tls: TlsOptions, state: watch::Sender<PeerState>, connections: Arc<AtomicU64>) {
     let mut pauses = backoff().build();
     let mut last: Option<Arc<Connected>> = None;
     for generation in 1.. {
         let started = Instant::now();
-        let why = attempt(&address, &tls, generation, &state, &mut last).await;
+        let why = attempt(&address, &tls, generation, &state, &mut last, &connections).await;
         let was_connected = matches!(&*state.borrow(), PeerState::Connected(_));
         if was_connected {
             tracing::warn!(peer = address.address, "lost: {why}");
@@ -217,6 +246,7 @@ async fn attempt(
     generation: u64,
     state: &watch::Sender<PeerState>,
     last: &mut Option<Arc<Connected>>,
+    connections: &AtomicU64,
 ) -> String {
     let channel = match connect(address, tls).await {
         Ok(channel) => channel,
@@ -231,6 +261,7 @@ async fn attempt(
             Err(_) => return format!("no answer within {PATIENCE:?}"),
         };
         if last.as_ref().is_none_or(|last| last.generation != generation) {
+            connections.fetch_add(1, Ordering::Relaxed);
             tracing::info!(peer = address.address, version = connected.status.version, "connected");
         }
         *last = Some(Arc::clone(&connected));

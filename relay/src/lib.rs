@@ -5,6 +5,8 @@
 //! one order of time. A query of SQL becomes one for each peer, too ([`sql::cluster`]). [`serve`] gives both to clients
 //! through the API that every observer has.
 //!
+//! What comes through is counted (`counts`), and told as [`metrics`].
+//!
 //! The relay keeps no flows: they are in the nodes' logs until somebody asks.
 //!
 //! ```
@@ -21,7 +23,9 @@ pub mod cluster_flows;
 mod cluster_sql;
 pub mod config;
 pub mod connection;
+mod counts;
 pub mod merge;
+pub mod metrics;
 mod peer_flows;
 mod peer_tasks;
 pub mod peers;

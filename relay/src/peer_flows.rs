@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tonic::{Code, Status};
 
 use crate::connection::{Connected, Peer, PeerState, lost};
+use crate::counts::Counts;
 
 /// Largest message that is read.
 const MESSAGE_BYTES: usize = 64 << 20;
@@ -38,6 +39,8 @@ pub(crate) struct Ask {
     pub(crate) newest_first: bool,
     /// Where to go on.
     pub(crate) resume: Vec<Position>,
+    /// Rows a second at most; 0: all.
+    pub(crate) most_per_second: u32,
 }
 
 /// What is heard of a peer.
@@ -74,6 +77,27 @@ pub(crate) struct Heard {
 pub(crate) struct Queue {
     sender: mpsc::Sender<Event>,
     room: Arc<Semaphore>,
+    counts: Arc<Counts>,
+}
+
+/// How much waits in a queue.
+#[derive(Debug)]
+pub(crate) struct QueueDepth {
+    sender: mpsc::WeakSender<Event>,
+    room: Arc<Semaphore>,
+}
+
+impl QueueDepth {
+    /// Messages.
+    pub(crate) fn messages(&self) -> usize {
+        let sender = self.sender.upgrade();
+        sender.map_or(0, |sender| sender.max_capacity() - sender.capacity())
+    }
+
+    /// Bytes of their flows, in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        QUEUE_BYTES.saturating_sub(self.room.available_permits())
+    }
 }
 
 /// Messages that wait to be taken.
@@ -82,10 +106,17 @@ const QUEUE: usize = 64;
 const QUEUE_BYTES: usize = 8 << 20;
 
 impl Queue {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Event>) {
+    pub(crate) fn new(counts: Arc<Counts>) -> (Self, mpsc::Receiver<Event>) {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let room = Arc::new(Semaphore::new(QUEUE_BYTES));
-        (Self { sender, room }, receiver)
+        (Self { sender, room, counts }, receiver)
+    }
+
+    pub(crate) fn depth(&self) -> QueueDepth {
+        QueueDepth {
+            sender: self.sender.downgrade(),
+            room: Arc::clone(&self.room),
+        }
     }
 
     async fn send(&self, event: Event) -> Result<(), Gone> {
@@ -180,6 +211,11 @@ impl Feed {
     }
 
     async fn send(&self, event: Event) -> Result<(), Gone> {
+        if let Event::Heard(heard) = &event {
+            let rows = heard.batch.as_ref().map_or(0, FlowBatch::rows);
+            let follows = self.ask.flows.follow;
+            self.out.counts.heard(&heard.told, rows, heard.skew_ns, follows);
+        }
         self.out.send(event).await
     }
 
@@ -202,6 +238,7 @@ impl Feed {
             resume: self.positions.values().cloned().collect(),
             pace_ms: PACE_MS,
             newest_first: self.ask.newest_first,
+            most_per_second: self.ask.most_per_second,
             ..FeedRequest::default()
         };
         let mut client = FlightServiceClient::new(connected.channel.clone()).max_decoding_message_size(MESSAGE_BYTES);

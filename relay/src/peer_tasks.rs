@@ -8,9 +8,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::cluster::Cluster;
+use crate::counts::{Following, Waiting};
 use crate::peer_flows::{self, Ask, Event, PeerId, Queue};
 use crate::peers::PeerAddress;
 use flow::clock::wall_ns;
+
+/// Rows a second that a node may send at least, however many nodes share what a client wants.
+const LEAST_PER_SECOND: u32 = 20;
 
 /// What happened.
 #[derive(Debug)]
@@ -36,14 +40,18 @@ pub(crate) struct PeerTasks {
     tasks: JoinSet<()>,
     changes: watch::Receiver<u64>,
     started_ns: i64,
+    waiting: Arc<Waiting>,
+    _following: Option<Following>,
 }
 
 impl PeerTasks {
     /// Asks the peers there are.
     pub(crate) async fn start(cluster: Arc<Cluster>, ask: Ask) -> Self {
         cluster.tried().await;
-        let (queue, events) = Queue::new();
+        let (queue, events) = Queue::new(Arc::clone(&cluster.counts));
         let mut this = Self {
+            waiting: cluster.counts.request(queue.depth()),
+            _following: ask.flows.follow.then(|| cluster.counts.follow()),
             ask,
             addresses: Vec::new(),
             running: BTreeSet::new(),
@@ -63,6 +71,11 @@ impl PeerTasks {
     /// Where a peer is.
     pub(crate) fn address(&self, peer: PeerId) -> &PeerAddress {
         &self.addresses[peer]
+    }
+
+    /// Notes how much waits in the merge of the request.
+    pub(crate) fn merging(&self, bytes: usize) {
+        self.waiting.set_merge_bytes(bytes);
     }
 
     /// What there is to tell now.
@@ -110,12 +123,17 @@ impl PeerTasks {
                 self.news.push(News::Removed(id));
             }
         }
+        let peers = u32::try_from(now.len()).unwrap_or(u32::MAX).max(1);
         for peer in now {
             let asked = self.running.iter().any(|id| self.addresses[*id] == peer.address);
             if asked {
                 continue;
             }
             let mut ask = self.ask.clone();
+            if ask.most_per_second > 0 {
+                // A quiet node's flows are not to be lost among those of busy ones.
+                ask.most_per_second = (ask.most_per_second / peers).max(LEAST_PER_SECOND);
+            }
             let from_now = ask.flows.follow && ask.resume.is_empty() && ask.flows.since.is_none();
             if from_now || (!first && ask.flows.since.is_none()) {
                 // What it has seen since the client asked: the same moment for all of them.

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::cluster::{Cluster, MergeOptions};
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::peers::{PeerOptions, Peers};
 use crate::serve::RelayServers;
 
@@ -31,6 +32,7 @@ pub async fn run(config: Config) -> Result<()> {
         let _ = stop.send(true);
     });
     let servers = RelayServers::bind(&config.listen, config.protection()?).await?;
+    let metrics = Metrics::bind(&config.metrics).await?;
     let options = PeerOptions {
         dns_server: config.dns_server,
         tls: tls.clone(),
@@ -39,6 +41,7 @@ pub async fn run(config: Config) -> Result<()> {
     let peers = Peers::start(config.peers, options).await?;
     let cluster = Cluster::new(merge, tls);
     let followed = tokio::spawn(Arc::clone(&cluster).follow(peers.subscribe()));
+    let _metrics = metrics.serve(&cluster, &shutdown)?;
     tracing::info!(addresses = ?servers.addresses(), "serving");
     let served = servers.run(cluster, sql, shutdown).await;
     followed.abort();

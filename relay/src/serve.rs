@@ -2,7 +2,7 @@
 
 mod feed;
 mod get_flows;
-mod nodes;
+pub(crate) mod nodes;
 mod observer;
 mod peers;
 

@@ -337,6 +337,9 @@ impl Engine {
         options.execution.time_zone = Some("UTC".to_owned());
         options.execution.parquet.reorder_filters = true;
         options.optimizer.expand_views_at_output = true;
+        // What makes text of views, at the very end, would be spread over threads, and come back in any order: that of
+        // ORDER BY would be lost from the 8193rd row on.
+        options.optimizer.enable_round_robin_repartition = false;
         options.sql_parser.collect_spans = true;
         // The generic dialect takes a comma before a word such as `cluster` for the end of the list.
         options.sql_parser.dialect = Dialect::PostgreSQL;

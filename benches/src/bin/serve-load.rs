@@ -102,6 +102,7 @@ impl Served {
             interfaces: Arc::default(),
             capture_filter: String::new(),
             history: None,
+            overflows: None,
             sql: sql::limits::Limits::default(),
         });
         Ok(Self {

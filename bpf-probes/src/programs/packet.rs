@@ -14,7 +14,7 @@ use bpf_probes::parse::{Link, SNAPLEN, parse};
 use super::aggregate::{course, take};
 use super::capture_filter::captured_by_filter;
 use super::shared_ring::{publish, reserve, state};
-use super::{count_rejected, emits, in_place, scratch, send, send_with_bytes, shared};
+use super::{DNS_BYTES, count_rejected, emits, http, in_place, scratch, send, send_with_bytes, shared};
 
 const PORT_DNS: u16 = 53;
 const PROTOCOL_UDP: u8 = 17;
@@ -71,16 +71,18 @@ fn observe(context: &TcContext, link: Link, direction: u8) -> Option<()> {
                 state.counters[place].filtered += 1;
                 return None;
             }
-            measure(skb, direction, event);
-            let course = course(state, event);
-            if course.counted {
-                state.counters[place].aggregated += 1;
-                return None;
+            if http::in_place(skb, &event.headers) == 0 {
+                measure(skb, direction, event);
+                let course = course(state, event);
+                if course.counted {
+                    state.counters[place].aggregated += 1;
+                    return None;
+                }
+                describe(skb, direction, event);
+                publish(state, room, EVENT as u32);
+                state.counters[place].delivered += 1;
+                return take(context, state, course, event, None);
             }
-            describe(skb, direction, event);
-            publish(state, room, EVENT as u32);
-            state.counters[place].delivered += 1;
-            return take(context, state, course, event, None);
         }
     } else {
         let record = &mut scratch(source)?.record;
@@ -89,8 +91,10 @@ fn observe(context: &TcContext, link: Link, direction: u8) -> Option<()> {
                 state.counters[place].filtered += 1;
                 return None;
             }
-            measure(skb, direction, &mut record.event);
-            return send_or_count::<EVENT>(context, direction, record, state, place);
+            if http::in_place(skb, &record.event.headers) == 0 {
+                measure(skb, direction, &mut record.event);
+                return send_or_count::<EVENT>(context, direction, record, state, place);
+            }
         }
     }
     copied(context, link, direction, source, state)
@@ -155,15 +159,21 @@ fn copied(context: &TcContext, link: Link, direction: u8, source: u32, state: &m
     }
     measure(skb, direction, event);
     if event.headers.tunnel != TUNNEL_NONE {
-        send_or_count::<TUNNELLED>(context, direction, &mut scratch.record, state, place)
-    } else if is_dns(&event.headers) {
-        describe(skb, direction, event);
-        event.kind = KIND_PACKET_WITH_BYTES;
-        send_with_bytes(context, event, length, state, place);
-        None
-    } else {
-        send_or_count::<EVENT>(context, direction, &mut scratch.record, state, place)
+        return send_or_count::<TUNNELLED>(context, direction, &mut scratch.record, state, place);
     }
+    let wanted = if is_dns(&event.headers) {
+        DNS_BYTES
+    } else {
+        http::loaded(skb, &event.headers)
+    };
+    if wanted == 0 {
+        return send_or_count::<EVENT>(context, direction, &mut scratch.record, state, place);
+    }
+    describe(skb, direction, event);
+    event.kind = KIND_PACKET_WITH_BYTES;
+    let wanted = if length > wanted { wanted } else { length };
+    send_with_bytes(context, event, wanted, state, place);
+    None
 }
 
 /// Where a packet is, and how large it is. That is all that counting it needs.

@@ -4,7 +4,7 @@
 use std::future::pending;
 use std::net::{IpAddr, SocketAddr};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use hickory_proto::rr::RecordType;
@@ -116,10 +116,22 @@ async fn get(address: impl Into<IpAddr>, port: u16) {
     let address = SocketAddr::new(address.into(), port);
     let call = async {
         let mut stream = TcpStream::connect(address).await?;
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: demo.test\r\n\r\n").await?;
+        let traceparent = traceparent(SystemTime::now());
+        let request = format!("GET / HTTP/1.1\r\nHost: demo.test\r\ntraceparent: {traceparent}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
         stream.read_to_end(&mut Vec::new()).await
     };
     let _ = tokio::time::timeout(PATIENCE, call).await;
+}
+
+/// A trace for each request, as instrumented programs send it: W3C Trace Context, section 3.2.
+fn traceparent(now: SystemTime) -> String {
+    // Ids of zeros are invalid.
+    let id = now
+        .duration_since(UNIX_EPOCH)
+        .map_or(1, |since| since.as_nanos().max(1));
+    let span = (id & u128::from(u64::MAX)) | 1;
+    format!("00-{id:032x}-{span:016x}-01")
 }
 
 async fn datagram(from: impl tokio::net::ToSocketAddrs, to: impl Into<SocketAddr>) -> std::io::Result<()> {

@@ -26,7 +26,7 @@ use crate::status::StatusArgs;
 /// How long a relay may take to reach its nodes.
 const CONNECTED: Duration = Duration::from_secs(20);
 /// How many lines of packets that arrived, and how many of drops, are shown if it isn't on a terminal.
-const PASSED_LINES: u32 = 34;
+const PASSED_LINES: u32 = 46;
 const DROP_LINES: u32 = 12;
 /// How many of these may be about the same thing, so that there is room for every kind of traffic.
 const PASSED_LINES_ALIKE: u32 = 1;

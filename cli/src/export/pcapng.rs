@@ -3,7 +3,7 @@
 //! Format: <https://datatracker.ietf.org/doc/draft-ietf-opsawg-pcapng/>.
 
 mod headers;
-mod packet;
+pub(super) mod packet;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};

@@ -27,10 +27,10 @@ use crate::table_rows::table_rows;
 const SLICE_ROWS: u64 = 1 << 18;
 
 /// Earliest and latest time, nanoseconds since the Unix epoch.
-type Slice = (i64, i64);
+pub(crate) type Slice = (i64, i64);
 
 /// The flows of a history that were asked for.
-pub(super) struct StoredFlows {
+pub(crate) struct StoredFlows {
     files: Files,
     slices: VecDeque<Slice>,
     current: Option<Rows>,
@@ -41,11 +41,13 @@ pub(super) struct StoredFlows {
     /// How many flows are still wanted.
     left: u64,
     pub(super) coverage: Option<Coverage>,
+    /// Earliest and latest time of the flows that there are to read, as the names of the files tell.
+    pub(crate) time_range: Option<Slice>,
 }
 
 impl StoredFlows {
     /// Opens the history, and looks which files have flows of that time.
-    pub(super) async fn open(place: &str, window: &Window, matching: Matching) -> Result<Self> {
+    pub(crate) async fn open(place: &str, window: &Window, matching: Matching) -> Result<Self> {
         let mut files = Files::open(place).await?;
         let bounds = (nanoseconds(window.since, i64::MIN), nanoseconds(window.until, i64::MAX));
         let listing = Store::open(place)?.list(Kind::Flows, Some(bounds)).await?;
@@ -53,6 +55,10 @@ impl StoredFlows {
         let counted = files.query(&Statement::from(query.as_str())).await?;
         let coverage = counted.coverage.now();
         let _: Vec<RecordBatch> = counted.batches.try_collect().await?;
+        let ranges = listing.files.iter().map(|file| file.name.time_range);
+        let time_range = ranges
+            .reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
+            .map(|range| (range.0.max(bounds.0), range.1.min(bounds.1)));
         let mut flows = Self {
             files,
             slices: slices(&listing.files, bounds),
@@ -62,6 +68,7 @@ impl StoredFlows {
             reader: TableReader::default(),
             left: if window.number == 0 { u64::MAX } else { window.number },
             coverage,
+            time_range,
         };
         if !window.first && flows.left < u64::MAX {
             flows.read_newest().await?;
@@ -70,7 +77,7 @@ impl StoredFlows {
     }
 
     /// The next rows; `None` at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>> {
+    pub(crate) async fn next(&mut self) -> Result<Option<RecordBatch>> {
         if self.left == 0 {
             return Ok(None);
         }

@@ -13,7 +13,7 @@ pub(crate) const IPV4: i32 = IpVersion::IPv4 as i32;
 pub(crate) const IPV6: i32 = IpVersion::IPv6 as i32;
 
 /// Numbers of the kinds of events in the API (`event_type.type`).
-const EVENT_TYPES: [(&str, i32); 8] = [
+pub(super) const EVENT_TYPES: [(&str, i32); 8] = [
     ("drop", 1),
     ("capture", 3),
     ("trace", 4),
@@ -28,7 +28,7 @@ const EVENT_TYPES: [(&str, i32); 8] = [
 const TCP_EVENT: i32 = 160;
 
 /// Its sub types.
-const TCP_EVENTS: [(&str, i32); 4] = [
+pub(super) const TCP_EVENTS: [(&str, i32); 4] = [
     ("retransmit", 1),
     ("reset-sent", 2),
     ("reset-received", 3),
@@ -39,13 +39,13 @@ const TCP_EVENTS: [(&str, i32); 4] = [
 const SILENCE: i32 = 161;
 
 /// Its sub types.
-const REQUESTS: [(&str, i32); 3] = [("syn", 1), ("udp", 2), ("dns", 3)];
+pub(super) const REQUESTS: [(&str, i32); 3] = [("syn", 1), ("udp", 2), ("dns", 3)];
 
-const PROTOCOLS: [&str; 11] = [
+pub(super) const PROTOCOLS: [&str; 11] = [
     "icmp", "icmpv4", "icmpv6", "tcp", "udp", "sctp", "vrrp", "igmp", "dns", "http", "kafka",
 ];
 
-const TCP_FLAGS: [&str; 9] = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "NS"];
+pub(super) const TCP_FLAGS: [&str; 9] = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ECE", "CWR", "NS"];
 
 /// "not one of …" with the nearest one first.
 fn not_one_of<'a>(what: &str, typed: &str, allowed: impl Iterator<Item = &'a str> + Clone) -> String {
@@ -82,6 +82,11 @@ fn drop_reason_name(number: i32) -> Option<&'static str> {
     Some(DropReason::try_from(number).ok()?.as_str_name())
 }
 
+/// Names of drop reasons in the API.
+pub(super) fn drop_reason_names() -> impl Iterator<Item = &'static str> + Clone {
+    (1..256).filter_map(drop_reason_name)
+}
+
 pub(crate) fn drop_reason(typed: &str) -> Parsed<i32> {
     (0..256).find(|number| drop_reason_name(*number).is_some_and(|name| name.eq_ignore_ascii_case(typed))).ok_or_else(
         || {
@@ -93,7 +98,7 @@ pub(crate) fn drop_reason(typed: &str) -> Parsed<i32> {
                 );
             }
             // Too many names for one line: the near ones tell more.
-            let near = nearest(typed, (1..256).filter_map(drop_reason_name));
+            let near = nearest(typed, drop_reason_names());
             let hint = near.map(|near| format!("did you mean {near}? ")).unwrap_or_default();
             format!("unknown drop reason: {hint}give a name of the API such as POLICY_DENIED, UNSUPPORTED_L3_PROTOCOL or TTL_EXCEEDED")
         },

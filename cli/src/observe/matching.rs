@@ -35,6 +35,14 @@ impl Matching {
         })
     }
 
+    /// The wanted rows of a batch; `None` if there are none.
+    pub(crate) fn matching(&self, batch: FlowBatch) -> Option<FlowBatch> {
+        match self.rows(&batch) {
+            None => Some(batch),
+            Some(rows) => batch.select(&rows),
+        }
+    }
+
     /// The rows of a batch that are wanted; `None` if there are no filters.
     pub(crate) fn rows(&self, batch: &FlowBatch) -> Option<BooleanBuffer> {
         (!self.all_flows).then(|| self.filters.matches(batch))

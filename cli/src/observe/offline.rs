@@ -28,12 +28,7 @@ const OTHER_EVENTS: [&str; 2] = ["agent_event", "debug_event"];
 
 /// Prints what `window` and `matching` select from the file at `path` (`-`: standard input).
 pub(crate) fn run(path: &Path, window: &Window, mut matching: Matching, mut output: Output) -> Result<()> {
-    let (name, input): (String, Box<dyn Read>) = if path == Path::new("-") {
-        ("standard input".to_owned(), Box::new(stdin()))
-    } else {
-        let file = File::open(path).map_err(|error| anyhow::anyhow!("open {}: {}", path.display(), reason(&error)))?;
-        (path.display().to_string(), Box::new(file))
-    };
+    let (name, input) = open(path)?;
     let mut lines = Lines::new(name, input);
     let mut left = if window.first { window.number } else { u64::MAX };
     let keep_last = (!window.first && window.number > 0).then_some(window.number);
@@ -66,6 +61,15 @@ pub(crate) fn run(path: &Path, window: &Window, mut matching: Matching, mut outp
     output.finish()
 }
 
+/// Opens a file, or standard input (`-`), and says what to call it.
+pub(crate) fn open(path: &Path) -> Result<(String, Box<dyn Read + Send>)> {
+    if path == Path::new("-") {
+        return Ok(("standard input".to_owned(), Box::new(stdin())));
+    }
+    let file = File::open(path).map_err(|error| anyhow::anyhow!("open {}: {}", path.display(), reason(&error)))?;
+    Ok((path.display().to_string(), Box::new(file)))
+}
+
 /// What the operating system says, without its number.
 fn reason(error: &std::io::Error) -> String {
     let text = error.to_string();
@@ -80,7 +84,8 @@ fn in_window(window: &Window, response: &GetFlowsResponse) -> bool {
     window.since.is_none_or(|since| time >= since) && window.until.is_none_or(|until| time <= until)
 }
 
-fn time_of(response: &GetFlowsResponse) -> Option<Timestamp> {
+/// The time of a response, or of the flow in it.
+pub(crate) fn time_of(response: &GetFlowsResponse) -> Option<Timestamp> {
     match (&response.time, &response.response_types) {
         (Some(time), _) => Some(*time),
         (None, Some(ResponseTypes::Flow(flow))) => flow.time,
@@ -95,6 +100,7 @@ pub(crate) struct Lines<R> {
     number: u64,
     broken: u64,
     warned: bool,
+    warn: fn(&str),
 }
 
 impl<R: Read> Lines<R> {
@@ -106,7 +112,13 @@ impl<R: Read> Lines<R> {
             number: 0,
             broken: 0,
             warned: false,
+            warn: |warning| eprintln!("{warning}"),
         }
+    }
+
+    /// Tells nothing on stderr, where the terminal belongs to a screen: [`Lines::broken`] counts what is left out.
+    pub(crate) fn quiet(self) -> Self {
+        Self { warn: |_| (), ..self }
     }
 
     /// How many lines were left out so far, because they are no flows.
@@ -148,10 +160,10 @@ impl<R: Read> Lines<R> {
             && let Some(field) = flow::api::unknown_field(".observer.GetFlowsResponse", &value)
         {
             self.warned = true;
-            eprintln!(
+            (self.warn)(&format!(
                 "warning: line {} of {} has a field that this version doesn't know: {field} (later ones are not reported)",
                 self.number, self.name
-            );
+            ));
         }
         self.report(serde_json::from_value(value))
     }
@@ -170,12 +182,12 @@ impl<R: Read> Lines<R> {
                     .next()
                     .unwrap_or_default()
                     .replace("line 1 ", "");
-                eprintln!(
+                (self.warn)(&format!(
                     "warning: line {} of {} is not a flow and is left out: {text}{}",
                     self.number,
                     self.name,
                     if self.broken == MOST_TOLD { AND_MORE } else { "" }
-                );
+                ));
             })
             .ok()
     }

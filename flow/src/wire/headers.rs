@@ -174,6 +174,7 @@ impl Headers {
         self.reset_reason.write(batch, row, out, |batch, row, out| {
             text(out, 25, batch.text_at(Column::ResetReason, row).unwrap_or_default());
         });
+        text(out, 26, batch.text_at(Column::SpanId, row).unwrap_or_default());
         let mut optional = |field, value: Option<u32>| {
             if let Some(value) = value {
                 present(out, field, value.into());

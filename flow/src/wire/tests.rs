@@ -23,6 +23,7 @@ pub(crate) struct Row {
     pub(crate) plain: FlowRecord<'static>,
     uuid: Option<String>,
     trace_id: Option<String>,
+    span_id: Option<String>,
     rest: Option<Vec<u8>>,
     l7: Option<L7>,
     /// Places in the [`Things`].
@@ -110,6 +111,7 @@ pub(crate) fn batch(rows: &[Row]) -> FlowBatch {
         builder.append(&FlowRecord {
             uuid: row.uuid.as_deref(),
             trace_id: row.trace_id.as_deref(),
+            span_id: row.span_id.as_deref(),
             rest: row.rest.as_deref(),
             l7: row.l7.as_ref(),
             node: row.node.map(|place| &things.nodes[place]),
@@ -295,15 +297,21 @@ pub(crate) fn row() -> BoxedStrategy<Row> {
         1 => Just(Some(b"no flow".to_vec())),
     ];
     let named = (thing(), thing(), thing(), thing(), thing(), thing());
-    let own = (rare_text(), rare_text(), rest, proptest::option::weighted(0.2, l7()));
+    let own = (
+        rare_text(),
+        (rare_text(), rare_text()),
+        rest,
+        proptest::option::weighted(0.2, l7()),
+    );
     let plain = plain();
     // Nothing at all but a time, every now and then.
     let plain = prop_oneof![9 => plain, 1 => Just(FlowRecord::default())];
     (plain, own, named)
-        .prop_map(|(plain, (uuid, trace_id, rest, l7), named)| Row {
+        .prop_map(|(plain, (uuid, (trace_id, span_id), rest, l7), named)| Row {
             plain,
             uuid,
             trace_id,
+            span_id,
             rest,
             l7,
             node: named.0,
@@ -463,6 +471,7 @@ fn every_column_is_told() {
         },
         uuid: Some("of its own".into()),
         trace_id: Some("0af7651916cd43dd8448eb211c80319c".into()),
+        span_id: Some("b7ad6b7169203331".into()),
         rest: None,
         l7: None,
         node: Some(2),

@@ -1,6 +1,6 @@
 //! `drop-reason`: dropped packets by what the kernel says: its reason, and the function that gave the packet up.
 
-use flow::drop_reason::lookup;
+use flow::drop_reason::is_noise;
 use flow::schema::Column;
 
 use super::{Metric, counter, pack, take};
@@ -39,11 +39,7 @@ impl Metric for DropReason {
         let symbol = rows.text(Column::DropSymbol, key);
         // The same function has other offsets in other kernels.
         let function = symbol.split('+').next().unwrap_or_default();
-        let noise = if lookup(reason).is_some_and(|reason| reason.benign) {
-            "true"
-        } else {
-            "false"
-        };
+        let noise = if is_noise(reason, function) { "true" } else { "false" };
         out.extend([reason, function, protocol, noise].map(str::to_owned));
     }
 }

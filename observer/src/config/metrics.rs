@@ -11,8 +11,8 @@ use super::duration_text;
 use crate::log::FlowLog;
 use crate::metrics::flows::{FlowMeter, FlowMeterError, Wanted};
 use crate::metrics::list::MetricList;
-use crate::otlp::collector::{Collector, OtlpError, Protocol, Signal};
-use crate::otlp::logs::Choice;
+use crate::metrics::otlp::{Collector, OtlpError, Protocol, Signal};
+use crate::otlp_logs::Choice;
 
 /// Settings of metrics.
 #[derive(Debug, Args, Serialize)]

@@ -88,3 +88,15 @@ fn what_is_printed_can_be_read() {
         serde_saphyr::to_string(&first).unwrap()
     );
 }
+
+#[test]
+fn http_is_read_unless_a_flag_or_the_file_says_no() {
+    assert!(config(&[]).unwrap().settings.http.are_read());
+    let off = config(&["--http", "off"]).unwrap();
+    assert!(!off.settings.http.are_read());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), off.to_yaml().unwrap()).unwrap();
+    let read = config(&["--config", file.path().to_str().unwrap()]).unwrap();
+    assert!(!read.settings.http.are_read(), "what is printed can be read");
+    assert!(config(&["--http", "maybe"]).is_err());
+}

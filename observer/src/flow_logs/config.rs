@@ -10,38 +10,30 @@
 //!     fileMaxSizeMb: 10
 //!     fileMaxBackups: 5
 //!     fileCompress: true
+//!     fieldAggregate: [source, destination, verdict]
+//!     aggregationInterval: 30s
 //!     end: 2026-12-24T18:00:00Z
 //! ```
 
 use std::collections::HashSet;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use flow::api::flow::FlowFilter;
 use flow::filter::Filters;
 use flow::mask::FlowMask;
 use serde::Deserialize;
 
+use crate::settings_file::SettingsFileError;
+
 /// Why there are no flow logs.
 #[derive(Debug, thiserror::Error)]
 pub enum FlowLogsError {
-    /// The file can't be read.
-    #[error("--flow-logs: cannot read {path}: {why}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        why: io::Error,
-    },
-    /// It is not what it should be.
-    #[error("--flow-logs: {path}: {why}")]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong, and where.
-        why: String,
-    },
+    /// The file is not what it should be.
+    #[error(transparent)]
+    File(#[from] SettingsFileError),
     /// The system has no thread.
     #[error("cannot start the thread that writes flow logs: {0}")]
     Thread(io::Error),
@@ -70,6 +62,9 @@ struct Entry {
     file_max_backups: usize,
     #[serde(default)]
     file_compress: bool,
+    #[serde(default)]
+    field_aggregate: Vec<String>,
+    aggregation_interval: Option<String>,
     end: Option<String>,
 }
 
@@ -98,6 +93,8 @@ pub struct FlowLogConfig {
     pub backups: usize,
     /// Whether these are compressed (gzip).
     pub compress: bool,
+    /// Fields that make flows the same line, and for how long they are counted before it is written.
+    pub aggregation: Option<(Arc<FlowMask>, Duration)>,
     /// When it ends, nanoseconds since the Unix epoch.
     pub end_ns: Option<i64>,
     entry: Entry,
@@ -123,6 +120,24 @@ impl FlowLogConfig {
             .map(chrono::DateTime::parse_from_rfc3339)
             .transpose();
         let end = end.map_err(|_| wrong("end is no time: write 2026-12-24T18:00:00Z".to_owned()))?;
+        let aggregated =
+            FlowMask::new(&entry.field_aggregate).map_err(|error| wrong(format!("fieldAggregate: {error}")))?;
+        let interval = entry.aggregation_interval.as_deref().map(humantime::parse_duration);
+        let interval = interval
+            .transpose()
+            .map_err(|error| wrong(format!("aggregationInterval: {error}; write 30s or 5m")))?
+            .filter(|interval| !interval.is_zero());
+        let aggregation = match (aggregated, interval) {
+            (Some(mask), Some(interval)) => Some((Arc::new(mask), interval)),
+            (None, None) => None,
+            (Some(_), None) => return Err(wrong("fieldAggregate needs an aggregationInterval: 30s".to_owned())),
+            (None, Some(_)) => {
+                return Err(wrong(
+                    "aggregationInterval needs the fields that make flows the same: fieldAggregate: [source, destination, verdict]"
+                        .to_owned(),
+                ));
+            }
+        };
         if entry.file_max_size_mb == 0 {
             return Err(wrong("fileMaxSizeMb must be 1 at least".to_owned()));
         }
@@ -134,6 +149,7 @@ impl FlowLogConfig {
             max_bytes: entry.file_max_size_mb.saturating_mul(1 << 20),
             backups: entry.file_max_backups,
             compress: entry.file_compress,
+            aggregation,
             end_ns: end.and_then(|end| end.timestamp_nanos_opt()),
             entry,
         })
@@ -164,52 +180,4 @@ pub(super) fn read(yaml: &str) -> Result<Vec<FlowLogConfig>, String> {
         }
     }
     Ok(configs)
-}
-
-/// The file, as it was read last.
-pub(super) struct ConfigFile {
-    path: PathBuf,
-    text: String,
-    problem: Option<String>,
-}
-
-impl ConfigFile {
-    pub(super) fn open(path: PathBuf) -> Result<(Self, Vec<FlowLogConfig>), FlowLogsError> {
-        let text = content(&path)?;
-        let configs = read(&text).map_err(|why| FlowLogsError::Invalid {
-            path: path.clone(),
-            why,
-        })?;
-        let problem = None;
-        Ok((Self { path, text, problem }, configs))
-    }
-
-    /// What it says now, if that is something else than before and right.
-    pub(super) fn changed(&mut self) -> Option<Vec<FlowLogConfig>> {
-        let text = content(&self.path).map_err(|error| self.tell(error.to_string())).ok()?;
-        if text == self.text {
-            self.problem = None;
-            return None;
-        }
-        let configs = read(&text)
-            .map_err(|why| self.tell(format!("--flow-logs: {}: {why}", self.path.display())))
-            .ok()?;
-        self.problem = None;
-        self.text = text;
-        Some(configs)
-    }
-
-    fn tell(&mut self, problem: String) {
-        if self.problem.as_ref() != Some(&problem) {
-            tracing::warn!("{problem}; flow logs stay as they are");
-            self.problem = Some(problem);
-        }
-    }
-}
-
-fn content(path: &Path) -> Result<String, FlowLogsError> {
-    std::fs::read_to_string(path).map_err(|why| FlowLogsError::Unreadable {
-        path: path.to_owned(),
-        why,
-    })
 }

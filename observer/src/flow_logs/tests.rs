@@ -25,12 +25,7 @@ fn batch(flows: usize) -> FlowBatch {
 
 fn log(yaml: &str) -> Log {
     let config = read(yaml).unwrap().remove(0);
-    Log {
-        file: Rotated::new(&config),
-        config,
-        counts: Arc::default(),
-        fails: false,
-    }
+    Log::new(config, Arc::default())
 }
 
 fn lines(text: &str) -> Vec<Value> {
@@ -56,6 +51,59 @@ fn lines_are_those_of_the_api_chosen_and_cut() {
     );
     assert_eq!(lines[1]["node_name"], NODE);
     assert_eq!(log.counts.written.load(Ordering::Relaxed), 5);
+}
+
+#[test]
+fn flows_that_are_the_same_are_one_line_that_counts_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sums.log");
+    let mut log = log(&format!(
+        "flowLogs: [{{name: sums, filePath: '{}', fieldAggregate: [verdict, l4.TCP.destination_port], aggregationInterval: 1h}}]",
+        path.display()
+    ));
+    log.write(NODE, &batch(10), 3);
+    log.write(NODE, &batch(5), 0);
+    log.flush();
+    let text = || fs::read_to_string(&path).unwrap();
+    assert_eq!(lines(&text()).len(), 1, "the interval is not over: {}", text());
+    log.end();
+    log.end();
+    let told = lines(&text());
+    assert_eq!(told[0]["lost_events"]["num_events_lost"], "3");
+    let mut sums: Vec<(&str, u64)> = told[1..]
+        .iter()
+        .map(|line| {
+            assert_eq!(line["node_name"], NODE);
+            assert_eq!(line["flow"]["l4"], json!({"TCP": {"destination_port": 443}}));
+            assert!(line["flow"]["IP"].is_null(), "{line}");
+            let count = &line["flow"]["aggregate"]["unknown_direction_flow_count"];
+            (line["flow"]["verdict"].as_str().unwrap(), count.as_u64().unwrap())
+        })
+        .collect();
+    sums.sort_unstable();
+    assert_eq!(sums, [("DROPPED", 8), ("FORWARDED", 7)]);
+    assert_eq!(log.counts.written.load(Ordering::Relaxed), 15);
+}
+
+#[test]
+fn an_interval_ends_when_it_is_over_or_when_there_is_too_much() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ports.log");
+    let mut log = log(&format!(
+        "flowLogs: [{{name: ports, filePath: '{}', fieldAggregate: [l4.TCP.source_port], aggregationInterval: 1h}}]",
+        path.display()
+    ));
+    log.write(NODE, &batch(10_500), 0);
+    log.flush();
+    assert_eq!(lines(&fs::read_to_string(&path).unwrap()).len(), 10_000);
+    let mut aggregation = Aggregation::new(
+        log.config.aggregation.clone().unwrap().0,
+        Duration::from_secs(30),
+        Instant::now(),
+    );
+    aggregation.add(&batch(1).to_response(0));
+    assert!(aggregation.due(Instant::now()).is_empty());
+    assert_eq!(aggregation.due(Instant::now() + Duration::from_secs(31)).len(), 1);
 }
 
 #[test]
@@ -154,6 +202,22 @@ fn what_is_wrong_is_said() {
         (
             "flowLogs: [{name: a, filePath: x, fileMaxSizeMb: 0}]",
             "fileMaxSizeMb must be 1 at least",
+        ),
+        (
+            "flowLogs: [{name: a, filePath: x, fieldAggregate: [verdict]}]",
+            "flow log a: fieldAggregate needs an aggregationInterval: 30s",
+        ),
+        (
+            "flowLogs: [{name: a, filePath: x, aggregationInterval: 30s}]",
+            "fieldAggregate: [source, destination, verdict]",
+        ),
+        (
+            "flowLogs: [{name: a, filePath: x, fieldAggregate: [verdict], aggregationInterval: soon}]",
+            "write 30s or 5m",
+        ),
+        (
+            "flowLogs: [{name: a, filePath: x, fieldAggregate: [verdit], aggregationInterval: 1s}]",
+            "fieldAggregate: ",
         ),
         ("flowLogs: [{name: a, filePath: x, size: 1}]", "size"),
     ] {

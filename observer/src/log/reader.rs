@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use flow::batch::FlowBatch;
 
-use super::FlowLog;
+use super::marks::Mark;
+use super::{FlowLog, ReaderKind};
 
 /// A place in a log.
 #[derive(Debug)]
@@ -12,6 +13,7 @@ pub struct LogReader {
     log: Arc<FlowLog>,
     /// The number of the next row.
     next: u64,
+    mark: Mark,
 }
 
 /// Rows that are new, and how many before them left the log unread.
@@ -26,15 +28,17 @@ pub struct New {
 impl LogReader {
     /// At the end of the log.
     #[must_use]
-    pub fn new(log: Arc<FlowLog>) -> Self {
-        Self {
-            next: log.range().1,
-            log,
-        }
+    pub fn new(log: Arc<FlowLog>, kind: ReaderKind) -> Self {
+        let next = log.range().1;
+        let mark = log.marks.add(kind);
+        mark.set(next);
+        Self { log, next, mark }
     }
 
     /// All rows that have come since the last time.
     pub async fn read(&mut self) -> Vec<New> {
+        // What was read the last time is done with by now.
+        self.mark.set(self.next);
         self.log.catch_up().await;
         let mut all = Vec::new();
         for batch in self.log.read_from(self.next) {

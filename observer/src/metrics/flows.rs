@@ -4,14 +4,16 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use ::metrics::config::{ConfigError, MetricConfig, read};
+use ::metrics::config::{MetricConfig, read};
 use ::metrics::flow_metrics::{FlowMetrics, Limits, Timed};
+use ::metrics::open_metrics::Shown;
+use flow::api::parallax::MetricOverflow;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, MeterProvider as _};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
@@ -19,9 +21,9 @@ use parking_lot::Mutex;
 use serving::priority;
 use tokio::sync::watch;
 
-use super::open_metrics::Shown;
-use crate::log::FlowLog;
 use crate::log::reader::{LogReader, New};
+use crate::log::{FlowLog, ReaderKind};
+use crate::settings_file::{SettingsFile, SettingsFileError};
 
 /// How often flows are counted.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -46,22 +48,9 @@ pub enum Wanted {
 /// Why flows are not counted.
 #[derive(Debug, thiserror::Error)]
 pub enum FlowMeterError {
-    /// The file can't be read.
-    #[error("--metrics-config: cannot read {path}: {why}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        why: io::Error,
-    },
-    /// It is not what it should be.
-    #[error("--metrics-config: {path}: {why}")]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        why: ConfigError,
-    },
+    /// The file is not what it should be.
+    #[error(transparent)]
+    File(#[from] SettingsFileError),
     /// The system has no thread.
     #[error("cannot start the thread that counts flows: {0}")]
     Thread(io::Error),
@@ -83,6 +72,38 @@ struct Shared {
     missed: AtomicU64,
 }
 
+/// Tells which metrics of flows had more series than they may.
+#[derive(Clone, Debug)]
+pub struct Overflows(Arc<Shared>);
+
+impl Overflows {
+    /// These metrics, for `ServerStatus`.
+    pub(crate) fn list(&self) -> Vec<MetricOverflow> {
+        let metrics = self.0.metrics.lock();
+        let families = metrics.families().filter(|family| family.overflowed() > 0);
+        let each = families.map(|family| MetricOverflow {
+            metric: family.info().name.to_owned(),
+            count: family.overflowed(),
+            limit: family.limit() as u64,
+        });
+        each.collect()
+    }
+}
+
+impl Shared {
+    fn exemplars(&self) -> Shown {
+        let metrics = self.metrics.lock();
+        let mut shown = Shown::default();
+        for family in metrics.families() {
+            for (values, exemplar) in family.exemplars() {
+                let labels = family.labels().iter().copied().zip(values.iter().map(|value| &**value));
+                shown.add(&family.info(), labels, exemplar);
+            }
+        }
+        shown
+    }
+}
+
 impl FlowMeter {
     /// Begins to count what comes into the log from now on.
     ///
@@ -92,8 +113,8 @@ impl FlowMeter {
         let (configs, file) = match wanted {
             Wanted::Fixed(configs) => (configs, None),
             Wanted::File(path) => {
-                let file = ConfigFile::open(path)?;
-                (file.configs(&file.text)?, Some(file))
+                let (file, configs) = SettingsFile::open("--metrics-config", path, configs)?;
+                (configs, Some(file))
             }
         };
         let shared = Arc::new(Shared {
@@ -107,7 +128,7 @@ impl FlowMeter {
             .build()
             .map_err(FlowMeterError::Thread)?;
         let reader = Reader {
-            log: LogReader::new(log),
+            log: LogReader::new(log, ReaderKind::Metrics),
             shared: Arc::clone(&shared),
             started: Instant::now(),
             file,
@@ -124,6 +145,12 @@ impl FlowMeter {
             stop,
             thread: Some(thread),
         })
+    }
+
+    /// Which of its metrics have overflowed, now and later.
+    #[must_use]
+    pub fn overflows(&self) -> Overflows {
+        Overflows(Arc::clone(&self.shared))
     }
 
     /// Gives an export what there is, now and later.
@@ -168,17 +195,10 @@ impl FlowMeter {
         self.register_own(provider);
     }
 
-    /// Flows of traces that series have counted.
-    pub(super) fn exemplars(&self) -> Shown {
-        let metrics = self.shared.metrics.lock();
-        let mut shown = Shown::default();
-        for family in metrics.families() {
-            for (values, exemplar) in family.exemplars() {
-                let labels = family.labels().iter().copied().zip(values.iter().map(|value| &**value));
-                shown.add(&family.info(), labels, exemplar);
-            }
-        }
-        shown
+    /// Gives flows of traces that series have counted, now and later.
+    pub(super) fn exemplars(&self) -> impl Fn() -> Shown + Send + Sync + use<> {
+        let shared = Arc::clone(&self.shared);
+        move || shared.exemplars()
     }
 
     fn register_own(&self, provider: &SdkMeterProvider) {
@@ -245,11 +265,15 @@ impl Drop for FlowMeter {
     }
 }
 
+fn configs(yaml: &str) -> Result<Vec<MetricConfig>, String> {
+    read(yaml).map_err(|error| error.to_string())
+}
+
 struct Reader {
     log: LogReader,
     shared: Arc<Shared>,
     started: Instant,
-    file: Option<ConfigFile>,
+    file: Option<SettingsFile<Vec<MetricConfig>>>,
 }
 
 impl Reader {
@@ -297,66 +321,4 @@ impl Reader {
             }
         }
     }
-}
-
-/// A file that says which metrics there are.
-struct ConfigFile {
-    path: PathBuf,
-    text: String,
-    /// What was wrong with it last, so that it is told once.
-    problem: Option<String>,
-}
-
-impl ConfigFile {
-    fn open(path: PathBuf) -> Result<Self, FlowMeterError> {
-        let text = content(&path)?;
-        Ok(Self {
-            path,
-            text,
-            problem: None,
-        })
-    }
-
-    fn configs(&self, text: &str) -> Result<Vec<MetricConfig>, FlowMeterError> {
-        read(text).map_err(|why| FlowMeterError::Invalid {
-            path: self.path.clone(),
-            why,
-        })
-    }
-
-    /// What it says now, if that is something else than before and right.
-    fn changed(&mut self) -> Option<Vec<MetricConfig>> {
-        let text = content(&self.path).inspect_err(|error| self.tell(error)).ok()?;
-        if text == self.text {
-            self.problem = None;
-            return None;
-        }
-        let configs = self.configs(&text);
-        match configs {
-            Ok(configs) => {
-                self.problem = None;
-                self.text = text;
-                Some(configs)
-            }
-            Err(error) => {
-                self.tell(&error);
-                None
-            }
-        }
-    }
-
-    fn tell(&mut self, error: &FlowMeterError) {
-        let text = error.to_string();
-        if self.problem.as_ref() != Some(&text) {
-            tracing::warn!("{text}; metrics stay as they are");
-            self.problem = Some(text);
-        }
-    }
-}
-
-fn content(path: &Path) -> Result<String, FlowMeterError> {
-    std::fs::read_to_string(path).map_err(|why| FlowMeterError::Unreadable {
-        path: path.to_owned(),
-        why,
-    })
 }

@@ -8,7 +8,6 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Meter, MeterProvider as _};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 
-use super::otlp::Exports;
 use crate::flow_logs::AllCounts;
 use crate::serve::NodeState;
 
@@ -20,26 +19,9 @@ pub(super) fn register(provider: &SdkMeterProvider, node: &Arc<NodeState>) {
     own.events();
     own.log();
     own.connections();
-    own.process();
     if node.history.is_some() {
         own.history();
     }
-}
-
-/// How sending to a collector goes.
-pub(super) fn register_exports(provider: &SdkMeterProvider, exports: &Arc<Exports>) {
-    let exports = Arc::clone(exports);
-    provider
-        .meter("parallax")
-        .u64_observable_counter("parallax.otlp.exports")
-        .with_unit("{export}")
-        .with_description("How often metrics were sent to the collector.")
-        .with_callback(move |observer| {
-            let outcome = |name| [KeyValue::new("outcome", name)];
-            observer.observe(exports.sent.load(Ordering::Relaxed), &outcome("sent"));
-            observer.observe(exports.failed.load(Ordering::Relaxed), &outcome("failed"));
-        })
-        .build();
 }
 
 /// What was written to flow logs.
@@ -59,27 +41,6 @@ pub(super) fn register_flow_logs(provider: &SdkMeterProvider, counts: &AllCounts
             }
         })
         .build();
-}
-
-/// Processor time of all threads, in the program and in the kernel for it (`proc_pid_stat(5)`: utime, stime).
-fn cpu_seconds() -> Option<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The name of the program, in parentheses, may have spaces.
-    let after_name = stat.rsplit_once(')')?.1;
-    let ticks: u64 = after_name
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|text| text.parse::<u64>().ok())
-        .sum();
-    Some(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
-}
-
-/// `proc_pid_statm(5)`, the second number.
-fn resident_bytes() -> Option<u64> {
-    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
-    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
-    Some(pages * rustix::param::page_size() as u64)
 }
 
 struct Own {
@@ -145,6 +106,17 @@ impl Own {
             "The same by the sources that Hubble tells apart.",
             |node| hubble_losses(&node.capture_status().lost),
         );
+        let node = Arc::clone(&self.node);
+        self.meter
+            .f64_observable_gauge("parallax.ring.fill")
+            .with_unit("1")
+            .with_description("How full the fullest ring was when it was read in the last 20 s: 1 is full.")
+            .with_callback(move |observer| {
+                if let Some(permille) = node.counters.read().ring_fill_permille {
+                    observer.observe(f64::from(permille) / 1000.0, &[]);
+                }
+            })
+            .build();
         self.counter("parallax.flows", "{flow}", "Flows that came into the log.", |node| {
             vec![(node.log.state().seen, Vec::new())]
         });
@@ -163,6 +135,17 @@ impl Own {
         self.gauge("parallax.log.limit", "By", "Memory that the log may take.", |node| {
             node.log.state().budget_bytes as u64
         });
+        let node = Arc::clone(&self.node);
+        self.meter
+            .u64_observable_gauge("parallax.log.unread_flows")
+            .with_unit("{flow}")
+            .with_description("Flows of the log that a reader has yet to read.")
+            .with_callback(move |observer| {
+                for (reader, flows) in unread(&node) {
+                    observer.observe(flows, &[KeyValue::new("reader", reader)]);
+                }
+            })
+            .build();
         self.gauge(
             "parallax.followers",
             "{client}",
@@ -200,30 +183,6 @@ impl Own {
         );
     }
 
-    /// What the observer costs, by the names of OpenTelemetry's semantic conventions for processes.
-    fn process(&self) {
-        self.meter
-            .f64_observable_counter("process.cpu.time")
-            .with_unit("s")
-            .with_description("Processor time that the observer has taken.")
-            .with_callback(|observer| {
-                if let Some(seconds) = cpu_seconds() {
-                    observer.observe(seconds, &[]);
-                }
-            })
-            .build();
-        self.meter
-            .u64_observable_gauge("process.memory.usage")
-            .with_unit("By")
-            .with_description("Memory of the observer that is resident.")
-            .with_callback(|observer| {
-                if let Some(bytes) = resident_bytes() {
-                    observer.observe(bytes, &[]);
-                }
-            })
-            .build();
-    }
-
     fn history(&self) {
         let of = |read: fn(&HistoryStatus) -> u64| {
             move |node: &NodeState| node.history.as_ref().map_or(0, |history| read(&history.status()))
@@ -254,6 +213,17 @@ impl Own {
             of(|history| history.bytes),
         );
     }
+}
+
+/// How far readers of the log are behind.
+fn unread(node: &NodeState) -> Vec<(&'static str, u64)> {
+    let readers = node.log.unread().into_iter();
+    let mut unread: Vec<_> = readers.map(|(reader, flows)| (reader.name(), flows)).collect();
+    if let Some(history) = &node.history {
+        let end = node.log.range().1;
+        unread.push(("history", end.saturating_sub(history.persisted().flows)));
+    }
+    unread
 }
 
 fn outcomes(source: &SourceStatus) -> Vec<(u64, Vec<KeyValue>)> {

@@ -8,6 +8,7 @@ use flow::endpoint::Process;
 use flow::record::{FlowRecord, Ip, TcpEvent, Transport};
 
 use super::Pipeline;
+use crate::http_head::TraceContext;
 use crate::observation_point::{EGRESS, INGRESS, Role};
 use crate::process::{Place, ProcessTable};
 use crate::tcp_event::{EVENT_TCP, local_asked, state_name, verdict};
@@ -35,6 +36,7 @@ impl Pipeline {
         let has_peer = local.destination_port != 0;
         let asked = local_asked(tcp).or_else(|| Some(!self.connections.is_reply(&local)?));
         let asked = asked.filter(|_| has_peer);
+        let trace = self.trace_of_socket(headers, tcp);
         self.resolver.make_room();
         let (source, destination) = (
             self.resolver.find(headers.source),
@@ -85,6 +87,8 @@ impl Pipeline {
             },
             source: Some(source),
             destination: Some(destination),
+            trace_id: trace.as_ref().map(TraceContext::trace_id),
+            span_id: trace.as_ref().map(TraceContext::span_id),
             ..FlowRecord::default()
         });
     }

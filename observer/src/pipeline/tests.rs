@@ -1,3 +1,5 @@
+mod http;
+
 use bpf_probes::event::{Drop, KIND_DROP, KIND_PACKET};
 use flow::endpoint::Endpoint;
 use flow::record::to_stored;
@@ -40,6 +42,7 @@ fn pipeline() -> Pipeline {
         kernel_names: Box::new(FixedNames),
         netns_cookie: 42,
         silence: Some(Duration::from_secs(3)),
+        http: true,
     });
     pipeline.set_interfaces([(7, "veth0".to_owned(), Role::Endpoint)]);
     pipeline

@@ -37,6 +37,9 @@ impl Pipeline {
         if let Some(silence) = &mut self.silence {
             silence.packets_lost();
         }
+        if let Some(exchanges) = &mut self.exchanges {
+            exchanges.packets_lost();
+        }
     }
 
     /// Requests that were not watched for an answer because too many were, and those that were given up because packets

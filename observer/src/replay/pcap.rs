@@ -7,6 +7,7 @@ use bpf_probes::event::{
     DIRECTION_EGRESS, DIRECTION_INGRESS, Event, FLAG_LENGTH_LIES, FLAG_NO_TRANSPORT, KIND_PACKET,
     KIND_PACKET_WITH_BYTES, Outer, PacketHeaders,
 };
+use bpf_probes::http::{bytes_to_send, may_begin};
 use bpf_probes::parse::{Frame, Link, SNAPLEN, parse};
 use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError, create_reader};
 
@@ -176,13 +177,14 @@ fn deliver(
         && headers.flags & FLAG_NO_TRANSPORT == 0
         && (headers.source_port == PORT_DNS || headers.destination_port == PORT_DNS);
     let tunnelled = headers.tunnel != 0;
+    let with_bytes = !tunnelled && (is_dns || begins_http(&headers, length, data));
     let event = Event {
         time_ns,
         cgroup_id: 0,
         ifindex: 0,
         length,
         segments: 1,
-        kind: if is_dns && !tunnelled {
+        kind: if with_bytes {
             KIND_PACKET_WITH_BYTES
         } else {
             KIND_PACKET
@@ -195,9 +197,16 @@ fn deliver(
         outer: tunnelled.then_some(outer),
         drop: None,
         totals: None,
-        bytes: if is_dns && !tunnelled { data } else { &[] },
+        bytes: if with_bytes { data } else { &[] },
     });
     Ok(())
+}
+
+/// Whether the programs would have sent the packet's bytes since an HTTP message begins in it.
+fn begins_http(headers: &PacketHeaders, length: u32, data: &[u8]) -> bool {
+    let payload = data.get(usize::from(headers.payload_offset)..).unwrap_or_default();
+    let first = payload.first_chunk().copied().map(u32::from_ne_bytes);
+    may_begin(headers, length) && first.is_some_and(|first| bytes_to_send(first) != 0)
 }
 
 /// A packet from its first header that the programs know, what that header is, and the packet's direction.

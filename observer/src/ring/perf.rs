@@ -1,12 +1,13 @@
 //! A perf ring for each CPU, with a watermark.
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aya::maps::MapData;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::RingError;
+use super::fill::Fill;
 use super::mapping::{Mapping, put_into_map};
 use super::memory::page_bytes;
 use super::merge::{Record, merge};
@@ -19,6 +20,7 @@ pub struct PerfRings {
     /// The map must live as long as its rings are to be written to.
     _events: MapData,
     scratch: Vec<u8>,
+    pub(super) fill: Fill,
 }
 
 impl PerfRings {
@@ -41,6 +43,7 @@ impl PerfRings {
             rings,
             _events: events,
             scratch: Vec::new(),
+            fill: Fill::new(Instant::now()),
         })
     }
 
@@ -68,6 +71,9 @@ impl PerfRings {
     pub fn drain(&mut self, mut record: impl FnMut(u32, Record<'_>)) -> Result<(), RingError> {
         let mut result = Ok(());
         let heads: Vec<u64> = self.rings.iter().map(|(_, ring)| ring.head()).collect();
+        for ((_, ring), head) in self.rings.iter().zip(&heads) {
+            self.fill.note(head.wrapping_sub(ring.tail()), ring.data().len());
+        }
         let mut cursors = Vec::with_capacity(heads.len());
         let mut cpus = Vec::with_capacity(heads.len());
         for ((cpu, ring), head) in self.rings.iter().zip(&heads) {

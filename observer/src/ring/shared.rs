@@ -8,12 +8,13 @@ use std::os::fd::AsFd;
 use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aya::maps::Map;
 use bpf_probes::event::{PAGE_BYTES, RecordHeader, STREAM_DROPS, STREAM_PACKETS, STREAMS};
 
 use super::RingError;
+use super::fill::Fill;
 use super::memory::{Memory, page_bytes};
 use super::merge::{Damage, Record, Records, merge};
 use super::state::{StreamStates, data};
@@ -31,6 +32,7 @@ pub struct SharedRings {
     states: Arc<StreamStates>,
     rings: Vec<Ring>,
     busy: bool,
+    pub(super) fill: Fill,
     /// The map is what the memory is; the programs hold it too.
     _map: Map,
 }
@@ -134,6 +136,7 @@ impl SharedRings {
             states,
             rings: plan.rings,
             busy: false,
+            fill: Fill::new(Instant::now()),
             _map: pages,
         })
     }
@@ -157,6 +160,9 @@ impl SharedRings {
             .iter()
             .map(|ring| self.states.head(ring.cpu, ring.stream))
             .collect();
+        for (ring, head) in self.rings.iter().zip(&heads) {
+            self.fill.note(head - ring.tail, ring.pages * PAGE);
+        }
         let mut cursors = Vec::with_capacity(heads.len());
         let mut cpus = Vec::with_capacity(heads.len());
         for (ring, head) in self.rings.iter().zip(&heads) {

@@ -6,6 +6,7 @@ use flow::api::parallax::{CaptureStatus, SourceStatus, StageLoss};
 
 use super::NodeState;
 use crate::log::Source;
+use crate::metrics::flows::Overflows;
 use flow::clock::wall_ns;
 
 impl NodeState {
@@ -48,6 +49,7 @@ impl NodeState {
             requests_undecided: counters.requests_undecided,
             history: self.history.as_ref().map(|progress| progress.status()),
             clock_ns: wall_ns(),
+            metrics_overflowed: self.overflows.as_ref().map(Overflows::list).unwrap_or_default(),
         }
     }
 }

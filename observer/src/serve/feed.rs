@@ -40,6 +40,8 @@ pub(super) struct Feeds {
 struct Wanted {
     query: FlowQuery,
     columns: Columns,
+    /// Rows a second at most; 0: all.
+    most_per_second: u32,
 }
 
 impl Feeds {
@@ -58,7 +60,16 @@ impl Feeds {
         }
         let columns = Columns::by_name(&request.columns)
             .map_err(|name| Status::invalid_argument(format!("flows have no column `{name}`")))?;
-        let wanted = Wanted { query, columns };
+        if request.newest_first && request.most_per_second > 0 {
+            return Err(Status::invalid_argument(
+                "newest_first and most_per_second exclude each other: what is not followed has no rate",
+            ));
+        }
+        let wanted = Wanted {
+            query,
+            columns,
+            most_per_second: request.most_per_second,
+        };
         let node = Arc::clone(&self.node);
         let messages = if request.newest_first {
             one_by_one(

@@ -147,6 +147,10 @@ impl FlowAnswer {
     /// More messages; `None` at the end. Waits for flows if the client follows.
     async fn next(&mut self) -> Option<Bytes> {
         while !self.done {
+            // The client has room again: it has taken what came before.
+            if let Some(follower) = &self.follower {
+                follower.at(self.cursor);
+            }
             self.news.mark_unchanged();
             if let Some(frames) = self.rows() {
                 if !frames.is_empty() {

@@ -211,6 +211,7 @@ impl Running {
                     kernel_names: Box::new(RunningKernel::new(btf.drop_reasons().unwrap(), btf.reset_reasons())),
                     netns_cookie: netns::cookie().unwrap(),
                     silence: Some(Duration::from_secs(3)),
+                    http: true,
                 });
                 pipeline.set_aggregates(aggregates);
                 let capture = Capture::start(

@@ -3,13 +3,21 @@
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use ::metrics::config::parse;
+use ::metrics::flow_metrics::Limits;
 use bpf_probes::event::SourceCounters;
-use flow::api::observer::ServerStatusRequest;
+use flow::api::observer::{GetFlowsRequest, ServerStatusRequest};
 use observer::log::{Loss, Source, Stage};
+use observer::metrics::flows::{FlowMeter, Wanted};
 use observer::metrics::{Metrics, Page};
 
+use crate::LARGE;
 use crate::node::TestNode;
+
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The value of a series, as the page has it.
 fn value(page: &str, series: &str) -> Option<u64> {
@@ -28,6 +36,7 @@ async fn node() -> TestNode {
         lost,
         ..SourceCounters::default()
     };
+    node.state.counters.write().ring_fill_permille = Some(125);
     node.state.counters.write().sources = vec![vec![counted(10, 7, 2, 1), counted(100, 70, 25, 5)]];
     for (stage, cpu, count) in [
         (Stage::KernelRing, Some(0), 1),
@@ -82,6 +91,7 @@ async fn metrics_have_the_numbers_of_the_status() {
     }
     assert_eq!(value(&page, "parallax_flows_total"), Some(status.seen_flows));
     assert_eq!(value(&page, "parallax_log_size_bytes"), Some(capture.log_bytes));
+    assert!(page.contains("\nparallax_ring_fill_ratio 0.125\n"), "{page}");
     assert!(
         page.contains("service_name=\"parallax-observer\"") && page.contains("host_name=\"test-node\""),
         "{page}"
@@ -89,10 +99,89 @@ async fn metrics_have_the_numbers_of_the_status() {
     assert!(!page.contains("parallax_history"), "there is no history: {page}");
 }
 
+/// The value of a series, as soon as it is as it should be.
+async fn until(metrics: &Metrics, series: &str, is_so: impl Fn(u64) -> bool) -> u64 {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let page = metrics.text();
+        match value(&page, series) {
+            Some(value) if is_so(value) => return value,
+            _ => assert!(Instant::now() < end, "{series} in {page}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_says_which_metrics_overflow() {
+    let mut meter = None;
+    let limits = Limits {
+        series: 1,
+        ..Limits::default()
+    };
+    let mut node = TestNode::start_counted(LARGE, |log| {
+        let wanted = Wanted::Fixed(parse("flow tcp").unwrap());
+        let counting = FlowMeter::start(wanted, limits, Arc::clone(log)).unwrap();
+        let overflows = counting.overflows();
+        meter = Some(counting);
+        Some(overflows)
+    })
+    .await;
+    let metrics = Metrics::new(&node.state, meter, None).unwrap();
+    let mut client = node.client().await;
+    let before = client.server_status(ServerStatusRequest {}).await.unwrap().into_inner();
+    assert_eq!(before.capture.unwrap().metrics_overflowed, []);
+    node.append(2000);
+    node.show();
+    let overflowed = "parallax_metrics_overflowed_total{metric=\"hubble_flows_processed\"}";
+    until(&metrics, "parallax_log_unread_flows{reader=\"metrics\"}", |unread| {
+        unread == 0
+    })
+    .await;
+    let count = until(&metrics, overflowed, |count| count > 0).await;
+    let status = client.server_status(ServerStatusRequest {}).await.unwrap().into_inner();
+    let told = status.capture.unwrap().metrics_overflowed;
+    let named: Vec<_> = told.iter().map(|told| (told.metric.as_str(), told.limit)).collect();
+    assert_eq!(named, [("hubble_flows_processed", 1)]);
+    assert!(told[0].count >= count, "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_far_the_slowest_client_is_behind_is_known() {
+    let mut node = TestNode::start(LARGE).await;
+    let metrics = Metrics::new(&node.state, None, None).unwrap();
+    let series = "parallax_log_unread_flows{reader=\"slowest follower\"}";
+    assert_eq!(value(&metrics.text(), series), None, "nobody follows");
+    let follow = GetFlowsRequest {
+        follow: true,
+        ..GetFlowsRequest::default()
+    };
+    let mut quick = node
+        .client()
+        .await
+        .get_flows(follow.clone())
+        .await
+        .unwrap()
+        .into_inner();
+    tokio::spawn(async move { while let Ok(Some(_)) = quick.message().await {} });
+    until(&metrics, series, |unread| unread == 0).await;
+    let slow = node.narrow_client().await.get_flows(follow).await.unwrap();
+    for _ in 0..50 {
+        node.append(1000);
+        node.seal();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let unread = until(&metrics, series, |unread| unread > 10_000).await;
+    assert!(unread <= 50_000, "{unread}");
+    drop(slow);
+    until(&metrics, series, |unread| unread == 0).await;
+}
+
 /// Every metric of the page is in the manual, and has a line that says what it is.
 #[tokio::test]
 async fn the_manual_names_every_metric() {
     let node = node().await;
+    let _follower = node.log.follow();
     let page = Metrics::new(&node.state, None, None).unwrap().text();
     let manual = include_str!("../../../docs/metrics.md");
     let names: BTreeSet<&str> = page

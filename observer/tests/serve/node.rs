@@ -12,6 +12,7 @@ use flow::endpoint::{Endpoint, Node};
 use flow::record::{FlowRecord, Ip, Transport};
 use hyper_util::rt::TokioIo;
 use observer::log::FlowLog;
+use observer::metrics::flows::Overflows;
 use observer::serve::{NodeState, ObserverServers};
 use serving::listen::{Listen, Protection};
 use tokio::sync::watch;
@@ -40,6 +41,11 @@ pub struct TestNode {
 
 impl TestNode {
     pub async fn start(budget_bytes: usize) -> Self {
+        Self::start_counted(budget_bytes, |_| None).await
+    }
+
+    /// A node whose flows are counted as metrics.
+    pub async fn start_counted(budget_bytes: usize, count: impl FnOnce(&Arc<FlowLog>) -> Option<Overflows>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("x.sock");
         let log = Arc::new(FlowLog::new(1, budget_bytes));
@@ -59,6 +65,7 @@ impl TestNode {
             interfaces: Arc::default(),
             capture_filter: "tcp port 443".into(),
             history: None,
+            overflows: count(&log),
             sql: sql::limits::Limits::default(),
         });
         let served = Arc::clone(&state);

@@ -7,7 +7,7 @@ use metrics::config::parse;
 use metrics::flow_metrics::Limits;
 use observer::metrics::Metrics;
 use observer::metrics::flows::{FlowMeter, Wanted};
-use observer::otlp::collector::{Collector, Protocol, Signal};
+use observer::metrics::otlp::{Collector, Protocol, Signal};
 use serde_json::Value;
 use tokio::task::spawn_blocking;
 

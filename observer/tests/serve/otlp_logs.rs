@@ -10,10 +10,10 @@ use flow::api::flow::{Flow, FlowFilter, Verdict};
 use flow::api::observer::GetFlowsRequest;
 use flow::filter::Filters;
 use flow::from_api::FlowReader;
+use metrics::resource::resource;
 use observer::log::FlowLog;
-use observer::otlp::collector::{Collector, Protocol, Signal};
-use observer::otlp::logs::{Choice, OtlpLogs};
-use observer::otlp::resource::resource;
+use observer::metrics::otlp::{Collector, Protocol, Signal};
+use observer::otlp_logs::{Choice, OtlpLogs};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_blocking;
@@ -57,7 +57,7 @@ fn collector(port: u64, protocol: Protocol) -> Collector {
 
 fn start(collector: &Collector, choice: &str, rate: u32, log: &Arc<FlowLog>) -> OtlpLogs {
     let filters: Filters = choice.parse::<Choice>().unwrap().filters().unwrap().unwrap();
-    let resource = resource("test-node", "parallax test", log.id());
+    let resource = resource("parallax-observer", "test", "test-node", log.id());
     OtlpLogs::start(collector, &resource, filters, rate, Arc::clone(log)).unwrap()
 }
 

@@ -44,6 +44,11 @@ impl RelayFeeds {
         Columns::by_name(&request.columns)
             .map_err(|name| Status::invalid_argument(format!("flows have no column `{name}`")))?;
         let cluster = Arc::clone(&self.cluster);
+        if request.most_per_second > 0 && (request.merged || request.newest_first) {
+            return Err(Status::invalid_argument(
+                "most_per_second goes with neither merged nor newest_first: leave one of them away",
+            ));
+        }
         let messages = match request.merged {
             true if request.newest_first || (flows.number > 0 && !flows.first) => {
                 return Err(Status::invalid_argument(
@@ -91,6 +96,7 @@ impl SideBySide {
             columns: request.columns,
             newest_first: request.newest_first,
             resume: request.resume,
+            most_per_second: request.most_per_second,
         };
         Self {
             peers: PeerTasks::start(cluster, ask).await,

@@ -8,7 +8,7 @@ use crate::cluster::Cluster;
 use crate::connection::{Connected, Peer, PeerState};
 
 /// A node of each observer, and those that other relays tell of. A name that two of them have is a problem of both.
-pub(super) fn of_cluster(cluster: &Cluster) -> Vec<Node> {
+pub(crate) fn of_cluster(cluster: &Cluster) -> Vec<Node> {
     let peers = cluster.peers();
     let mut nodes: Vec<Node> = peers.iter().flat_map(|peer| of_peer(cluster, peer)).collect();
     nodes.sort_by(|one, other| (&one.name, &one.address).cmp(&(&other.name, &other.address)));
@@ -85,7 +85,7 @@ fn known(cluster: &Cluster, peer: &Peer, connected: &Connected, lost: Option<&st
     for node in &mut nodes {
         let detail = node.detail.get_or_insert_with(NodeDetail::default);
         detail.skew_ns += connected.skew_ns;
-        detail.late += cluster.late(&node.name);
+        detail.late += cluster.counts.of(&node.name).late;
         if through {
             detail.relay.clone_from(&peer.address.address);
         } else {

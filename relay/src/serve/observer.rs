@@ -183,6 +183,16 @@ fn sum<'a>(captures: impl Iterator<Item = &'a CaptureStatus>) -> CaptureStatus {
         if nanos(&one.newest_flow) > nanos(&all.newest_flow) {
             all.newest_flow = one.newest_flow;
         }
+        for overflow in &one.metrics_overflowed {
+            let mut known = all.metrics_overflowed.iter_mut();
+            match known.find(|known| known.metric == overflow.metric) {
+                Some(known) => {
+                    known.count += overflow.count;
+                    known.limit = known.limit.max(overflow.limit);
+                }
+                None => all.metrics_overflowed.push(overflow.clone()),
+            }
+        }
         for loss in &one.lost {
             let known = all
                 .lost

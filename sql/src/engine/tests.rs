@@ -373,3 +373,25 @@ async fn tables_are_listed_and_described() {
     let listed = "SELECT count(*) FROM flows WHERE in_network(source_ip, ['10.0.0.0/16', 'fd00::/8'])";
     assert!(!rows(&engine, listed).await.is_empty());
 }
+
+#[tokio::test]
+async fn nothing_reorders_rows_that_are_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path().to_str().unwrap()).unwrap();
+    store.prepare().await.unwrap();
+    for first in [0, 10_000] {
+        write(&store, first, 10_000).await;
+    }
+    let limits = Limits {
+        threads: 2,
+        ..Limits::default()
+    };
+    let sources = Sources {
+        history: Some(store),
+        ..Sources::default()
+    };
+    let engine = Engine::new(sources, limits).unwrap();
+    let plan = rows(&engine, "EXPLAIN SELECT * FROM flows ORDER BY time").await;
+    assert!(plan.contains("SortExec"), "{plan}");
+    assert!(!plan.contains("RoundRobinBatch"), "{plan}");
+}

@@ -40,7 +40,7 @@ static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
 /// What a flow has kept of a packet.
 #[derive(Clone, Debug)]
-pub(super) struct Headers {
+pub(in crate::export) struct Headers {
     /// Source and destination.
     pub(super) mac: Option<([u8; 6], [u8; 6])>,
     pub(super) vlan: Option<u16>,
@@ -94,9 +94,9 @@ pub(super) enum Link {
 
 /// A packet as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Frame {
+pub(in crate::export) struct Frame {
     pub(super) link: Link,
-    pub(super) bytes: Vec<u8>,
+    pub(in crate::export) bytes: Vec<u8>,
     /// How long it was; at least as long as the bytes.
     pub(super) length: usize,
 }
@@ -121,7 +121,7 @@ impl Addresses {
 
 impl Headers {
     /// The packet.
-    pub(super) fn frame(&self) -> Frame {
+    pub(in crate::export) fn frame(&self) -> Frame {
         let link = match self.tunnel.is_some() || self.has_ethernet() {
             true => Link::Ethernet,
             false => Link::Ip,

@@ -13,7 +13,7 @@ use flow::schema::Column;
 use super::headers::{Addresses, Headers, TunnelHeaders, TunnelKind};
 
 /// Why a row is no packet, in words for one and for several.
-pub(super) type NoPacket = (&'static str, &'static str);
+pub(in crate::export) type NoPacket = (&'static str, &'static str);
 
 const NO_ADDRESSES: NoPacket = ("packet without addresses", "packets without addresses");
 
@@ -21,7 +21,7 @@ const NO_ADDRESSES: NoPacket = ("packet without addresses", "packets without add
 const PACKETS: [i32; 3] = [1, 3, 4];
 
 /// The headers that a row has kept.
-pub(super) fn headers(batch: &FlowBatch, row: usize) -> Result<Headers, NoPacket> {
+pub(in crate::export) fn headers(batch: &FlowBatch, row: usize) -> Result<Headers, NoPacket> {
     if let Some(event_type) = batch.number::<Int32Type>(Column::EventType, row)
         && !PACKETS.contains(&event_type)
     {

@@ -67,6 +67,34 @@ fn cooked_and_raw_captures_are_unwrapped() {
 }
 
 #[test]
+fn packets_that_begin_an_http_message_keep_their_bytes() {
+    let with = |payload: &[u8]| {
+        let mut packet = Vec::new();
+        PacketBuilder::ethernet2([1; 6], [2; 6])
+            .ipv4([192, 0, 2, 1], [192, 0, 2, 2], 64)
+            .tcp(40000, 80, 7, 1000)
+            .ack(9)
+            .write(&mut packet, payload)
+            .unwrap();
+        packet
+    };
+    let file = pcap(
+        1,
+        &[
+            tcp(),
+            with(b"GET / HTTP/1.1\r\n\r\n"),
+            with(b"HTTP/1.1 200 OK\r\n\r\n"),
+            with(b"\x16\x03\x01 and what follows"),
+        ],
+    );
+    let (events, result) = replayed(&file);
+    assert_eq!(result.unwrap().packets, 4);
+    let kinds: Vec<u8> = events.iter().map(|event| event.kind).collect();
+    let (plain, with_bytes) = (KIND_PACKET, KIND_PACKET_WITH_BYTES);
+    assert_eq!(kinds, [plain, with_bytes, with_bytes, plain]);
+}
+
+#[test]
 fn a_truncated_file_keeps_what_came_before() {
     let mut file = pcap(1, &[tcp(), tcp()]);
     file.truncate(file.len() - 3);

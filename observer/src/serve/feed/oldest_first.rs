@@ -6,6 +6,7 @@ use std::time::Duration;
 use arrow_buffer::BooleanBuffer;
 use arrow_flight::FlightData;
 use feed::encode::FeedEncoder;
+use feed::sample::Sampler;
 use feed::serve::failed;
 use feed::{FeedMessage, Position};
 use flow::batch::FlowBatch;
@@ -49,6 +50,10 @@ pub(super) struct OldestFirst {
     sent: u64,
     /// Since the last message.
     missed: u64,
+    /// For a client that wants only so many rows.
+    sampler: Option<Sampler>,
+    /// What it has left out since the last message: others, and drops.
+    left_out: (u64, u64),
     /// Time of the newest row looked at.
     newest_ns: i64,
     watermark_ns: i64,
@@ -86,6 +91,8 @@ impl OldestFirst {
             next_loss,
             sent: 0,
             missed: 0,
+            sampler: Sampler::new(wanted.most_per_second, now.into_std()),
+            left_out: (0, 0),
             newest_ns: i64::MIN,
             watermark_ns: i64::MIN,
             done: false,
@@ -219,9 +226,26 @@ impl OldestFirst {
 
     fn message(&mut self, rows: &FlowBatch) -> Result<Vec<FlightData>, Status> {
         self.after_message();
-        let told = self.told(Some(rows));
+        let Some(rows) = self.sample(rows) else {
+            return Ok(vec![FeedEncoder::alone(&self.told(None))]);
+        };
+        let told = self.told(Some(&rows));
         let rows = rows.only(&self.wanted.columns);
         self.encoder.batch(&told, &rows).map_err(|error| failed(&error))
+    }
+
+    /// As many of these rows as the client wants; `None` if that is none.
+    fn sample(&mut self, rows: &FlowBatch) -> Option<FlowBatch> {
+        let Some(sampler) = &mut self.sampler else {
+            return Some(rows.clone());
+        };
+        let chosen = sampler.choose(rows, std::time::Instant::now());
+        self.left_out.0 += chosen.left_out;
+        self.left_out.1 += chosen.left_out_drops;
+        match chosen.rows {
+            None => Some(rows.clone()),
+            Some(marked) => rows.select(&marked),
+        }
     }
 
     fn told(&mut self, rows: Option<&FlowBatch>) -> FeedMessage {
@@ -229,6 +253,7 @@ impl OldestFirst {
         let since = self.wanted.query.since_ns();
         let concerned = |loss: &&Loss| since.is_none_or(|since| since <= loss.time_range.1);
         self.next_loss = next_loss;
+        let (left_out, left_out_drops) = std::mem::take(&mut self.left_out);
         FeedMessage {
             node: self.node.name.clone(),
             log_id: self.log().id(),
@@ -241,6 +266,8 @@ impl OldestFirst {
             losses: losses.iter().filter(concerned).map(lost_event).collect(),
             log_end: self.log().range().1,
             end: self.done,
+            left_out,
+            left_out_drops,
             ..FeedMessage::default()
         }
     }

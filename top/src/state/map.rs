@@ -1,0 +1,123 @@
+//! The service map: who talks to whom.
+
+use rustc_hash::FxHashMap;
+
+use super::talkers::Amount;
+use crate::row::Row;
+
+/// Edges that are kept; beyond, the one that was quiet for longest goes.
+const MOST: usize = 2_000;
+
+/// Somebody who talks to somebody.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EdgeKey {
+    /// The client: a workload, or else its best name.
+    pub client: String,
+    /// The server.
+    pub server: String,
+    /// `TCP 80`.
+    pub service: String,
+}
+
+/// What they say.
+#[derive(Clone, Debug, Default)]
+pub struct Edge {
+    /// In both directions.
+    pub amount: Amount,
+    /// Time of the last flow.
+    pub last_ns: i64,
+    /// The reason of the last drop; empty if there was none.
+    pub reason: String,
+}
+
+/// The map.
+#[derive(Debug, Default)]
+pub struct Map {
+    edges: FxHashMap<EdgeKey, Edge>,
+}
+
+impl Map {
+    /// Takes a row. `counts`: it is the place where its connection is counted.
+    pub fn push(&mut self, row: &Row<'_>, weight: f64, counts: bool) {
+        if !counts && !row.is_trouble() {
+            return;
+        }
+        let (mut client, mut server) = (row.source(), row.destination());
+        if row.is_reply() == Some(true) {
+            std::mem::swap(&mut client, &mut server);
+        }
+        let service = match server.port {
+            0 => row.protocol_name(),
+            port => format!("{} {port}", row.protocol_name()),
+        };
+        let key = EdgeKey {
+            client: client.group(),
+            server: server.group(),
+            service,
+        };
+        if self.edges.len() >= MOST && !self.edges.contains_key(&key) {
+            let quietest = self.edges.iter().min_by_key(|(_, edge)| edge.last_ns);
+            if let Some(key) = quietest.map(|(key, _)| key.clone()) {
+                self.edges.remove(&key);
+            }
+        }
+        let edge = self.edges.entry(key).or_default();
+        edge.amount.add(row, weight, counts);
+        edge.last_ns = edge.last_ns.max(row.time_ns());
+        if row.is_trouble() && !row.is_noise() {
+            edge.reason = match row.drop_reason() {
+                "" => "no answer".to_owned(),
+                reason => reason.to_owned(),
+            };
+        }
+    }
+
+    /// All edges by client, clients with drops first, then those that say most.
+    #[must_use]
+    pub fn by_client(&self) -> Vec<(&str, Vec<(&EdgeKey, &Edge)>)> {
+        let mut clients: FxHashMap<&str, Vec<(&EdgeKey, &Edge)>> = FxHashMap::default();
+        for (key, edge) in &self.edges {
+            clients.entry(&key.client).or_default().push((key, edge));
+        }
+        let rank = |edges: &[(&EdgeKey, &Edge)]| {
+            let sum = |of: fn(&Amount) -> f64| edges.iter().map(|(_, edge)| of(&edge.amount)).sum::<f64>();
+            (sum(|amount| amount.drops), sum(|amount| amount.packets))
+        };
+        let mut clients: Vec<_> = clients
+            .into_iter()
+            .map(|(client, edges)| (client, rank(&edges), edges))
+            .collect();
+        clients.sort_by(
+            |(client, (drops, packets), _), (other, (other_drops, other_packets), _)| {
+                (*other_drops > 0.0)
+                    .cmp(&(*drops > 0.0))
+                    .then(other_packets.total_cmp(packets))
+                    .then(client.cmp(other))
+            },
+        );
+        clients
+            .into_iter()
+            .map(|(client, _, mut edges)| {
+                edges.sort_by(|(key, edge), (other_key, other)| {
+                    (other.amount.drops > 0.0)
+                        .cmp(&(edge.amount.drops > 0.0))
+                        .then(other.amount.packets.total_cmp(&edge.amount.packets))
+                        .then(key.cmp(other_key))
+                });
+                (client, edges)
+            })
+            .collect()
+    }
+
+    /// How many edges there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.edges.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.edges.is_empty()
+    }
+}
