@@ -39,11 +39,8 @@ impl Trace {
     pub fn from_parent(header: &str) -> Option<Self> {
         let mut parts = header.trim().split('-').skip(1);
         let trace = Self::new(parts.next()?)?;
-        let span_id = u64::try_from(digits::<16>(parts.next()?)?).ok()?;
-        Some(Self {
-            span_id: Some(NonZeroU64::new(span_id)?),
-            ..trace
-        })
+        let span_id = Some(span(parts.next()?)?);
+        Some(Self { span_id, ..trace })
     }
 
     /// The trace's id as 32 digits.
@@ -66,6 +63,11 @@ impl fmt::Debug for Trace {
     }
 }
 
+/// The id of a span: 16 hexadecimal digits; all zeros is none.
+fn span(text: &str) -> Option<NonZeroU64> {
+    NonZeroU64::new(u64::try_from(digits::<16>(text)?).ok()?)
+}
+
 /// Exactly so many hexadecimal digits.
 fn digits<const N: usize>(text: &str) -> Option<u128> {
     let is_right = text.len() == N && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -73,10 +75,15 @@ fn digits<const N: usize>(text: &str) -> Option<u128> {
 }
 
 impl FlowBatch {
-    /// The trace of a row. Its span is known where the request's header is among those that were kept.
+    /// The trace of a row. Its span is known where the observer has read it, or where the request's header is among those
+    /// that were kept.
     #[must_use]
     pub fn trace(&self, row: usize) -> Option<Trace> {
         let trace = Trace::new(self.text_at(Column::TraceId, row)?)?;
+        let span_id = self.text_at(Column::SpanId, row).and_then(span);
+        if span_id.is_some() {
+            return Some(Trace { span_id, ..trace });
+        }
         let headers = self.text_at(Column::HttpHeaders, row).unwrap_or_default();
         let parents = headers.lines().filter_map(|line| {
             let (name, value) = line.split_once(':')?;
@@ -98,7 +105,11 @@ mod tests {
     const ID: &str = "0af7651916cd43dd8448eb211c80319c";
 
     fn trace(headers: Value) -> Option<Trace> {
-        let flow = json!({"trace_context": {"parent": {"trace_id": ID}},
+        trace_and_span("", headers)
+    }
+
+    fn trace_and_span(span_id: &str, headers: Value) -> Option<Trace> {
+        let flow = json!({"trace_context": {"parent": {"trace_id": ID}}, "detail": {"span_id": span_id},
                           "l7": {"type": "REQUEST", "http": {"method": "GET", "headers": headers}}});
         let flow: Flow = serde_json::from_value(flow).unwrap();
         FlowReader::default().batch([&flow]).unwrap().trace(0)
@@ -113,6 +124,19 @@ mod tests {
         assert_eq!(whole.span_text().unwrap(), "b7ad6b7169203331");
         let other = "00-ffffffffffffffffffffffffffffffff-b7ad6b7169203331-01";
         assert_eq!(trace(header("traceparent", other)).unwrap().span_id, None);
+    }
+
+    #[test]
+    fn the_span_that_the_observer_has_read_goes_before_the_header() {
+        let header = json!([{"key": "traceparent", "value": format!("00-{ID}-b7ad6b7169203331-01")}]);
+        let span = |span_id| trace_and_span(span_id, header.clone()).unwrap().span_text().unwrap();
+        assert_eq!(span("00f067aa0ba902b7"), "00f067aa0ba902b7");
+        for wrong in ["", "0000000000000000", "00f067aa0ba902b", "x0f067aa0ba902b7"] {
+            assert_eq!(span(wrong), "b7ad6b7169203331", "{wrong}");
+        }
+        let alone = trace_and_span("00f067aa0ba902b7", json!([])).unwrap();
+        assert_eq!(alone.trace_text(), ID);
+        assert_eq!(alone.span_text().unwrap(), "00f067aa0ba902b7");
     }
 
     #[test]

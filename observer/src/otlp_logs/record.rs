@@ -347,6 +347,16 @@ mod tests {
     }
 
     #[test]
+    fn the_span_that_sent_a_request_is_that_of_the_record() {
+        let mut flow = drop_flow();
+        flow["detail"]["span_id"] = json!("00f067aa0ba902b7");
+        let record = record(flow);
+        let trace = record.trace_context().unwrap();
+        assert_eq!(trace.trace_id.to_string(), "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(trace.span_id.to_string(), "00f067aa0ba902b7");
+    }
+
+    #[test]
     fn other_flows_are_information_and_name_their_node() {
         let http = json!({"verdict": "FORWARDED", "node_name": "n2", "event_type": {"type": 129}, "Type": "L7",
             "l7": {"type": "RESPONSE", "http": {"code": 503, "method": "GET", "url": "http://shop/x", "protocol": "HTTP/1.1"}}});

@@ -31,7 +31,8 @@ fn flows() -> Vec<Flow> {
             {"key": "traceparent", "value": format!("00-{}-b7ad6b7169203331-01", "a".repeat(32))}]}}});
     let established = json!({"event_type": {"type": 160, "sub_type": 4}, "trace_context": trace("b"),
         "l4": {"TCP": {"source_port": 1, "destination_port": 2}},
-        "detail": {"tcp_state_old": "SYN_SENT", "tcp_state_new": "ESTABLISHED", "srtt_us": 2000}});
+        "detail": {"tcp_state_old": "SYN_SENT", "tcp_state_new": "ESTABLISHED", "srtt_us": 2000,
+            "span_id": "00f067aa0ba902b7"}});
     let plain = json!({"verdict": "FORWARDED", "event_type": {"type": 4}});
     [drop, established, plain]
         .map(|flow| serde_json::from_value(flow).unwrap())
@@ -96,7 +97,10 @@ async fn others_read_the_page_as_open_metrics_with_exemplars() {
         (&json!(3.0), &json!(3.0))
     );
     let bucket = |bound| &sample(&read, "parallax_tcp_handshake_duration_seconds_bucket", ("le", bound))["exemplar"];
-    assert_eq!(bucket("0.0025")["labels"]["trace_id"], "b".repeat(32));
+    assert_eq!(
+        bucket("0.0025")["labels"],
+        json!({"trace_id": "b".repeat(32), "span_id": "00f067aa0ba902b7"})
+    );
     assert!(bucket("0.001").is_null() && bucket("+Inf").is_null());
     let outcomes = sample(&read, "parallax_connection_outcomes_total", ("outcome", "established"));
     assert_eq!(outcomes["exemplar"]["labels"]["trace_id"], "b".repeat(32));

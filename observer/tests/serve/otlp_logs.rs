@@ -10,7 +10,7 @@ use flow::api::flow::{Flow, FlowFilter, Verdict};
 use flow::api::observer::GetFlowsRequest;
 use flow::filter::Filters;
 use flow::from_api::FlowReader;
-use metrics::resource::resource;
+use metrics::resource::{Place, resource};
 use observer::log::FlowLog;
 use observer::metrics::otlp::{Collector, Protocol, Signal};
 use observer::otlp_logs::{Choice, OtlpLogs};
@@ -22,10 +22,11 @@ use crate::LARGE;
 use crate::node::{START_NS, TestNode, ask};
 use crate::otlp_receiver::{PATIENCE, Receiver, interpreter, records};
 
-/// Every second one is a drop, every fourth of a trace.
+/// Every second one is a drop, every fourth of a trace, every eighth of a span of it.
 fn flows(count: usize) -> Vec<Flow> {
     let flow = |number: usize| {
-        let drop = json!({"kernel_drop_reason": "NO_SOCKET", "drop_symbol": "tcp_v4_rcv+0x1"});
+        let drop = json!({"kernel_drop_reason": "NO_SOCKET", "drop_symbol": "tcp_v4_rcv+0x1",
+            "span_id": if number.is_multiple_of(8) { format!("{:016x}", number + 1) } else { String::new() }});
         let is_drop = number.is_multiple_of(2);
         json!({
             "time": flow::api::Timestamp::from_nanos(START_NS + number as i64),
@@ -57,7 +58,7 @@ fn collector(port: u64, protocol: Protocol) -> Collector {
 
 fn start(collector: &Collector, choice: &str, rate: u32, log: &Arc<FlowLog>) -> OtlpLogs {
     let filters: Filters = choice.parse::<Choice>().unwrap().filters().unwrap().unwrap();
-    let resource = resource("parallax-observer", "test", "test-node", log.id());
+    let resource = resource("parallax-observer", "test", Place::Node("test-node"), log.id());
     OtlpLogs::start(collector, &resource, filters, rate, Arc::clone(log)).unwrap()
 }
 
@@ -91,6 +92,7 @@ fn told(flow: &Flow) -> BTreeMap<&'static str, String> {
         ("parallax.drop.reason", detail.kernel_drop_reason.clone()),
         ("parallax.drop.symbol", detail.drop_symbol.clone()),
         ("trace", trace.map(|parent| parent.trace_id.clone()).unwrap_or_default()),
+        ("span", detail.span_id.clone()),
         ("time", flow.time.as_ref().unwrap().to_nanos().to_string()),
     ])
 }
@@ -109,6 +111,7 @@ fn received(record: &Value) -> BTreeMap<&'static str, String> {
     let attribute = |key: &'static str| (key, record["attributes"][key].as_str().unwrap_or_default().to_owned());
     let mut received = BTreeMap::from(keys.map(attribute));
     received.insert("trace", record["trace"].as_str().unwrap().to_owned());
+    received.insert("span", record["span"].as_str().unwrap().to_owned());
     received.insert("time", record["time"].to_string());
     received
 }
@@ -159,8 +162,12 @@ async fn a_collector_gets_the_drops_of_the_api() {
             assert_eq!(received(by_uuid[flow.uuid.as_str()]), told(flow));
         }
         let traced = asked.iter().filter(|flow| flow.trace_context.is_some()).count();
-        assert_eq!(traced, 500);
-        println!("{how}: {} drops are the same, {traced} with their trace", asked.len());
+        let spans = by_uuid.values().filter(|record| record["span"] != "").count();
+        assert_eq!((traced, spans), (500, 250));
+        println!(
+            "{how}: {} drops are the same, {traced} with their trace, {spans} with their span",
+            asked.len()
+        );
         drop(logs);
         assert!(receiver.arrived().is_empty(), "nothing else was sent");
         node.stop();

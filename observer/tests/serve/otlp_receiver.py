@@ -51,7 +51,7 @@ def record(log):
         "event": log.event_name,
         "body": text(log.body),
         "trace": log.trace_id.hex(),
-        "span": log.span_id.hex().strip("0"),
+        "span": log.span_id.hex() if any(log.span_id) else "",
         "attributes": attributes(log.attributes),
     }
 
