@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use ::metrics::config::parse;
 use ::metrics::flow_metrics::Limits;
+use arrow_flight::flight_service_client::FlightServiceClient;
 use bpf_probes::event::SourceCounters;
+use feed::{FeedRequest, request};
 use flow::api::observer::{GetFlowsRequest, ServerStatusRequest};
 use observer::log::{Loss, Source, Stage};
 use observer::metrics::flows::{FlowMeter, Wanted};
@@ -175,6 +177,40 @@ async fn how_far_the_slowest_client_is_behind_is_known() {
     assert!(unread <= 50_000, "{unread}");
     drop(slow);
     until(&metrics, series, |unread| unread == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_the_feed_that_follow_count_as_well() {
+    let mut node = TestNode::start(LARGE).await;
+    let metrics = Metrics::new(&node.state, None, None).unwrap();
+    let series = "parallax_log_unread_flows{reader=\"slowest follower\"}";
+    let mut client = FlightServiceClient::new(node.narrow_channel().await);
+    let wanted = FeedRequest {
+        flows: Some(GetFlowsRequest {
+            follow: true,
+            ..GetFlowsRequest::default()
+        }),
+        ..FeedRequest::default()
+    };
+    let slow = client.do_get(request::ticket(wanted)).await.unwrap();
+    until(&metrics, series, |unread| unread == 0).await;
+    for _ in 0..50 {
+        node.append(1000);
+        node.seal();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let unread = until(&metrics, series, |unread| unread > 10_000).await;
+    assert!(unread <= 50_000, "{unread}");
+    // As soon as it reads on it is behind no more.
+    let mut messages = slow.into_inner();
+    let reading = tokio::spawn(async move { while let Ok(Some(_)) = messages.message().await {} });
+    until(&metrics, series, |unread| unread == 0).await;
+    reading.abort();
+    let end = Instant::now() + PATIENCE;
+    while metrics.text().contains(series) {
+        assert!(Instant::now() < end, "it has gone");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Every metric of the page is in the manual, and has a line that says what it is.

@@ -149,10 +149,15 @@ impl TestNode {
 
     /// A client whose connection holds so little that the server soon has to wait for it.
     pub async fn narrow_client(&self) -> ObserverClient<Channel> {
+        ObserverClient::new(self.narrow_channel().await)
+    }
+
+    /// Such a connection.
+    pub async fn narrow_channel(&self) -> Channel {
         let target = Target::from_static("http://test")
             .initial_stream_window_size(NARROW_BYTES)
             .initial_connection_window_size(NARROW_BYTES);
-        ObserverClient::new(self.connect(target).await)
+        self.connect(target).await
     }
 
     pub async fn client(&self) -> ObserverClient<Channel> {

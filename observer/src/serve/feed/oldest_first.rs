@@ -108,6 +108,10 @@ impl OldestFirst {
     /// The messages of the next batch, or one without flows; `None` at the end.
     pub(super) async fn next(&mut self) -> Option<Result<Vec<FlightData>, Status>> {
         while !self.done {
+            if let Some(follower) = &self.follower {
+                // The client has room again: it has taken what came before.
+                follower.at(self.cursor);
+            }
             self.news.mark_unchanged();
             let waiting = self.log().range().1.saturating_sub(self.cursor);
             if self.follower.is_some() && waiting < FULL_ROWS && Instant::now() < self.next_at {
