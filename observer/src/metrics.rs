@@ -13,6 +13,7 @@ use std::sync::Arc;
 pub use ::metrics::otlp;
 pub use ::metrics::page::Page;
 pub use ::metrics::providers::{MetricsError, Providers};
+use ::metrics::resource::Place;
 use flow::batch::row_uuid;
 use opentelemetry_sdk::Resource;
 
@@ -24,7 +25,7 @@ use otlp::Collector;
 
 /// The observer of a node. The log's number is drawn at each start, as the id of an instance should be.
 pub(crate) fn resource(version: &str, node: &str, log_id: u64) -> Resource {
-    ::metrics::resource::resource("parallax-observer", version, node, row_uuid(log_id, 0))
+    ::metrics::resource::resource("parallax-observer", version, Place::Node(node), row_uuid(log_id, 0))
 }
 
 /// The metrics of an observer.

@@ -13,7 +13,7 @@ use flow::clock::wall_ns;
 use metrics::otlp::{Collector, Signal};
 use metrics::page::Page;
 use metrics::providers::{MetricsError, Providers};
-use metrics::resource::resource;
+use metrics::resource::{Place, resource};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Meter, MeterProvider as _};
 use serving::servers::ended;
@@ -84,7 +84,12 @@ impl Metrics {
 fn of(cluster: &Arc<Cluster>, collector: Option<&Collector>) -> Result<Providers, MetricsError> {
     // Without a name of its own a relay goes by that of its machine.
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let resource = resource("parallax-relay", VERSION, host.trim(), uuid::Uuid::new_v4());
+    let resource = resource(
+        "parallax-relay",
+        VERSION,
+        Place::Host(host.trim()),
+        uuid::Uuid::new_v4(),
+    );
     let providers = Providers::new(resource, collector)?;
     for provider in providers.iter() {
         let own = Own {

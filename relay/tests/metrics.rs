@@ -71,6 +71,7 @@ fn relay(folder: &Path, peers: &str) -> (Program, PathBuf, String) {
         .arg("--listen")
         .arg(format!("unix://{}", socket.display()))
         .env("NO_COLOR", "1")
+        .env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
@@ -85,10 +86,14 @@ fn relay(folder: &Path, peers: &str) -> (Program, PathBuf, String) {
 }
 
 fn page(address: &str) -> String {
+    page_as(address, "*/*")
+}
+
+fn page_as(address: &str, accept: &str) -> String {
     let mut connection = TcpStream::connect(address).unwrap();
     write!(
         connection,
-        "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
     )
     .unwrap();
     let mut answer = String::new();
@@ -157,6 +162,26 @@ async fn the_page_has_what_the_relay_knows() {
     assert!(
         !first.contains("parallax_relay_watermark_age_seconds{"),
         "nobody follows: {first}"
+    );
+
+    let target = first.lines().find(|line| line.starts_with("target_info{")).unwrap();
+    for label in [
+        "deployment_environment_name=\"test\"",
+        "service_name=\"parallax-relay\"",
+        "service_instance_id=\"",
+        "host_name=\"",
+    ] {
+        assert!(target.contains(label), "{label} is not in {target}");
+    }
+    assert!(!target.contains("k8s_"), "a relay stands for no node: {target}");
+    let open = page_as(&address, "application/openmetrics-text; version=1.0.0");
+    assert!(
+        open.contains("content-type: application/openmetrics-text; version=1.0.0"),
+        "{open}"
+    );
+    assert!(
+        open.contains("# TYPE parallax_relay_flows_sent counter\n") && open.contains("# EOF\n"),
+        "{open}"
     );
 
     let mut client = client(&socket).await;
