@@ -29,20 +29,22 @@ use crate::observe::filter_flags::FilterArgs;
 use crate::observe::filter_line::FilterLine;
 use crate::observe::filters::FilterLists;
 use crate::observe::matching::Matching;
-use crate::observe::time::parse_time;
+use crate::observe::time;
 use crate::settings::Settings;
 use crate::usage::UsageError;
 
 /// `parallax top`.
 #[derive(Args)]
-#[command(after_help = "Keys: ? on any screen lists them. Filters are those of `parallax observe`; in the viewer f changes them.
+#[command(
+    after_help = "Keys: ? on any screen lists them. Filters are those of `parallax observe`; in the viewer f changes them.
 
 Examples:
   parallax top                                 what happens on this machine
   parallax top --server relay:4245             in the whole cluster
   parallax top -n team-a --verdict DROPPED     drops of a namespace
   parallax top --input-file flows.jsonl        flows of a file, as they happened
-  parallax top --from /var/lib/parallax --since 1h --speed 10")]
+  parallax top --from /var/lib/parallax --since 1h --speed 10"
+)]
 pub(crate) struct TopArgs {
     /// Replay flows from this file (JSON lines, as observe -o json writes them); - is standard input
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "from", help_heading = "Replay")]
@@ -53,11 +55,23 @@ pub(crate) struct TopArgs {
     from: Option<String>,
 
     /// With --from: begin there; how long ago (5m, 1h30m), or a time
-    #[arg(long, value_name = "TIME", requires = "from", allow_hyphen_values = true, help_heading = "Replay")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        requires = "from",
+        allow_hyphen_values = true,
+        help_heading = "Replay"
+    )]
     since: Option<String>,
 
     /// With --from: end there
-    #[arg(long, value_name = "TIME", requires = "from", allow_hyphen_values = true, help_heading = "Replay")]
+    #[arg(
+        long,
+        value_name = "TIME",
+        requires = "from",
+        allow_hyphen_values = true,
+        help_heading = "Replay"
+    )]
     until: Option<String>,
 
     /// How fast to replay: 0.1 to 100 [default: 1]
@@ -66,7 +80,14 @@ pub(crate) struct TopArgs {
 
     /// Colours: those of the terminal, 24 bits for a dark or a light background, or none. auto looks at NO_COLOR, COLORTERM
     /// and COLORFGBG
-    #[arg(long, value_enum, value_name = "THEME", default_value = "auto", env = "PARALLAX_THEME", help_heading = "Looks")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "THEME",
+        default_value = "auto",
+        env = "PARALLAX_THEME",
+        help_heading = "Looks"
+    )]
     theme: ThemeName,
 
     /// Draw only what has changed, and lists every 2 s: for slow lines, and eyes that movement disturbs
@@ -109,7 +130,9 @@ impl TopArgs {
         let lists = FilterLists::build(&self.filters, (&settings.allowlist, &settings.denylist))?;
         let matching = Matching::new(&lists, &self.filters)?;
         if self.speed.is_some() && self.input_file.is_none() && self.from.is_none() {
-            return Err(UsageError("--speed goes with --input-file or --from: what is live has its own".to_owned()).into());
+            return Err(
+                UsageError("--speed goes with --input-file or --from: what is live has its own".to_owned()).into(),
+            );
         }
         let from_stdin = self.input_file.as_deref().is_some_and(|path| path.as_os_str() == "-");
         if !stdout().is_terminal() || (!stdin().is_terminal() && !from_stdin) {
@@ -137,30 +160,38 @@ impl TopArgs {
     }
 
     /// Where flows come from, and what that is called.
-    async fn source(
-        &self,
-        settings: &Settings,
-        lists: FilterLists,
-        matching: Matching,
-    ) -> Result<(String, Source)> {
+    async fn source(&self, settings: &Settings, lists: FilterLists, matching: Matching) -> Result<(String, Source)> {
         let speed = self.speed.unwrap_or_default();
         if let Some(path) = &self.input_file {
             let recording = Recording::open_file(path)?;
-            let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+            let name = path
+                .file_name()
+                .unwrap_or(path.as_os_str())
+                .to_string_lossy()
+                .into_owned();
             return Ok((name, Source::Replay(Player::new(recording, speed), Box::new(matching))));
         }
         if let Some(place) = &self.from {
             let now = Utc::now();
             let zone = Local::now().offset().fix();
-            let time = |flag: &str, text: &Option<String>| {
+            let at = |flag: &str, text: &Option<String>| {
                 let text = text.as_deref();
-                let wrong = |text| UsageError::value(text, flag, "give how long ago (5m, 1h30m), or a time (2026-01-02T15:04:05Z)");
-                text.map(|text| parse_time(text, now, zone).ok_or_else(|| wrong(text)))
+                let wrong = |text| {
+                    UsageError::value(
+                        text,
+                        flag,
+                        "give how long ago (5m, 1h30m), or a time (2026-01-02T15:04:05Z)",
+                    )
+                };
+                text.map(|text| time::parse(text, now, zone).ok_or_else(|| wrong(text)))
                     .transpose()
             };
-            let (since, until) = (time("--since", &self.since)?, time("--until", &self.until)?);
+            let (since, until) = (at("--since", &self.since)?, at("--until", &self.until)?);
             let recording = Recording::open_history(place, since, until).await?;
-            return Ok((place.clone(), Source::Replay(Player::new(recording, speed), Box::new(matching))));
+            return Ok((
+                place.clone(),
+                Source::Replay(Player::new(recording, speed), Box::new(matching)),
+            ));
         }
         // A server that isn't there is told before the terminal is taken.
         let server = Server::connect(settings).await?;

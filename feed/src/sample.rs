@@ -112,8 +112,12 @@ fn drops(batch: &FlowBatch) -> BooleanBuffer {
     let verdicts = batch.numbers::<UInt8Type>(Column::Verdict);
     let events = batch.numbers::<Int32Type>(Column::EventType);
     BooleanBuffer::collect_bool(batch.rows(), |row| {
-        let verdict = verdicts.filter(|column| column.is_valid(row)).map(|column| i32::from(column.value(row)));
-        let event = events.filter(|column| column.is_valid(row)).map(|column| column.value(row));
+        let verdict = verdicts
+            .filter(|column| column.is_valid(row))
+            .map(|column| i32::from(column.value(row)));
+        let event = events
+            .filter(|column| column.is_valid(row))
+            .map(|column| column.value(row));
         verdict == Some(Verdict::Dropped as i32) || verdict == Some(Verdict::Error as i32) || event == Some(SILENCE)
     })
 }
@@ -153,7 +157,10 @@ mod tests {
         assert_eq!(places(&chosen), [0, 17, 49, 50, 83]);
         assert_eq!((chosen.left_out, chosen.left_out_drops), (95, 0));
         let nothing = sampler.choose(&batch(100, 50), later);
-        assert_eq!((places(&nothing).len(), nothing.left_out, nothing.left_out_drops), (0, 98, 2));
+        assert_eq!(
+            (places(&nothing).len(), nothing.left_out, nothing.left_out_drops),
+            (0, 98, 2)
+        );
         let drops = sampler.choose(&batch(100, 1), later + Duration::from_millis(500));
         assert_eq!((places(&drops).len(), drops.left_out, drops.left_out_drops), (5, 0, 95));
     }

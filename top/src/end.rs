@@ -130,7 +130,10 @@ mod tests {
             workloads: "Deployment/web",
             ..NOBODY
         };
-        assert_eq!((pod.name_and_port(), pod.group()), ("team-a/web-0:80".into(), "team-a/web".into()));
+        assert_eq!(
+            (pod.name_and_port(), pod.group()),
+            ("team-a/web-0:80".into(), "team-a/web".into())
+        );
         let outside = End {
             address: "2001:db8::1".parse().ok(),
             port: 443,

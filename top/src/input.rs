@@ -164,7 +164,11 @@ pub const BINDINGS: &[Binding] = &[
 
 /// Letters of the menu of what a flow is copied as.
 pub const COPY_KEYS: [(char, &str, CopyAs); 4] = [
-    ('o', "parallax observe …, both directions of its connection", CopyAs::Observe),
+    (
+        'o',
+        "parallax observe …, both directions of its connection",
+        CopyAs::Observe,
+    ),
     ('s', "SQL", CopyAs::Sql),
     ('t', "filter for tcpdump and Wireshark's captures", CopyAs::Tcpdump),
     ('j', "the flow as JSON", CopyAs::Json),

@@ -322,9 +322,7 @@ impl<'a> Row<'a> {
     /// Node and interface where it was seen, as a number that is the same for the same interface.
     #[must_use]
     pub fn interface_key(&self) -> u64 {
-        let index = self
-            .batch
-            .shared_at::<UInt32Type>(Column::InterfaceIndex, self.place);
+        let index = self.batch.shared_at::<UInt32Type>(Column::InterfaceIndex, self.place);
         FxBuildHasher.hash_one((self.text(Column::NodeName), index))
     }
 

@@ -97,7 +97,11 @@ impl Sequence {
             row.tcp_flags(),
             row.word(Column::TcpSequence).unwrap_or_default(),
             row.word(Column::TcpAcknowledgment).unwrap_or_default(),
-            if row.protocol() == Some(TCP) { 0 } else { row.word(Column::Length).unwrap_or_default() },
+            if row.protocol() == Some(TCP) {
+                0
+            } else {
+                row.word(Column::Length).unwrap_or_default()
+            },
         );
         let kind = match row.kind() {
             Kind::Drop => StepKind::Dropped,

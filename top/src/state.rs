@@ -89,7 +89,15 @@ impl State {
             self.flows.add(second, weight);
             if trouble {
                 if !row.is_noise() {
-                    self.troubles.add(second, weight * if row.kind() == Kind::Drop { row.packets() as f64 } else { 1.0 });
+                    self.troubles.add(
+                        second,
+                        weight
+                            * if row.kind() == Kind::Drop {
+                                row.packets() as f64
+                            } else {
+                                1.0
+                            },
+                    );
                 }
                 self.drops.push(&row, number, weight, now_ns, second);
             }
@@ -99,7 +107,8 @@ impl State {
             let counts = self.connections.push(&row, number, weight);
             self.talkers.push(&row, weight, counts);
             self.map.push(&row, weight, counts);
-            self.nodes.push(&row, weight, trouble && !row.is_noise(), second, now_ns);
+            self.nodes
+                .push(&row, weight, trouble && !row.is_noise(), second, now_ns);
         }
         self.log.push(batch);
     }
@@ -122,7 +131,11 @@ impl State {
         let now = now_ns / SECOND_NS;
         let came = self.came.recent(now, 5);
         let left_out = self.left_out.recent(now, 5);
-        if came <= 0.0 || left_out <= 0.0 { 1.0 } else { (came + left_out) / came }
+        if came <= 0.0 || left_out <= 0.0 {
+            1.0
+        } else {
+            (came + left_out) / came
+        }
     }
 
     /// Begins again with other flows: what is known of nodes, losses and the connection stays.
@@ -148,7 +161,10 @@ struct Weights {
 impl Weights {
     fn of(batch: &FlowBatch, left_out: LeftOut) -> Self {
         if left_out.all() == 0 {
-            return Self { drops: 1.0, others: 1.0 };
+            return Self {
+                drops: 1.0,
+                others: 1.0,
+            };
         }
         let drops = (0..batch.rows())
             .filter(|place| Row::new(batch, *place).is_trouble())

@@ -195,7 +195,14 @@ mod tests {
     #[test]
     fn without_colours_there_are_none() {
         let theme = Theme::new(Palette::None);
-        for style in [theme.text, theme.bad, theme.new, theme.banner, theme.found, theme.selected] {
+        for style in [
+            theme.text,
+            theme.bad,
+            theme.new,
+            theme.banner,
+            theme.found,
+            theme.selected,
+        ] {
             assert_eq!((style.fg, style.bg), (None, None));
         }
     }

@@ -55,7 +55,9 @@ pub fn cut_middle(text: &str, cells: usize) -> String {
     let mut tail = Vec::new();
     let mut room = end;
     for cluster in text.graphemes(true).rev() {
-        let Some(left) = room.checked_sub(cluster.width()) else { break };
+        let Some(left) = room.checked_sub(cluster.width()) else {
+            break;
+        };
         room = left;
         tail.push(cluster);
     }
@@ -68,7 +70,9 @@ fn head(text: &str, cells: usize) -> String {
     let mut kept = String::new();
     let mut room = cells;
     for cluster in text.graphemes(true) {
-        let Some(left) = room.checked_sub(cluster.width()) else { break };
+        let Some(left) = room.checked_sub(cluster.width()) else {
+            break;
+        };
         room = left;
         kept.push_str(cluster);
     }

@@ -241,7 +241,11 @@ impl Host {
             }
         };
         let file = (self.settings.allowlist.as_slice(), self.settings.denylist.as_slice());
-        let lists = match FilterLists::build(&parsed.args, file) {
+        let lists = match file {
+            ([], []) => Ok(parsed.lists.clone()),
+            file => FilterLists::build(&parsed.args, file),
+        };
+        let lists = match lists {
             Ok(lists) => lists,
             Err(error) => {
                 self.app.prompt_is_wrong(0..line.len(), error.to_string());
@@ -267,9 +271,16 @@ impl Host {
             }
             Running::Replay { matching, kept, .. } => {
                 **matching = wanted;
-                let again: Vec<FlowBatch> = kept.iter().cloned().filter_map(|batch| matching.matching(batch)).collect();
+                let again: Vec<FlowBatch> = kept
+                    .iter()
+                    .cloned()
+                    .filter_map(|batch| matching.matching(batch))
+                    .collect();
                 self.app.filter_is(line, again);
             }
+        }
+        if !line.is_empty() {
+            self.app.tell(format!("the same as: {}", parsed.observe_command()));
         }
     }
 
@@ -321,9 +332,14 @@ impl Host {
         match text {
             Some(text) => {
                 screen.copy(&text)?;
-                self.app.copied(&format!("{what}: in the clipboard, if the terminal allows it (OSC 52)"), text);
+                self.app.copied(
+                    &format!("{what}: in the clipboard, if the terminal allows it (OSC 52)"),
+                    text,
+                );
             }
-            None => self.app.tell(format!("this flow has no addresses: there is no {what} for it")),
+            None => self
+                .app
+                .tell(format!("this flow has no addresses: there is no {what} for it")),
         }
         Ok(())
     }

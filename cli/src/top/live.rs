@@ -11,7 +11,9 @@ use flow::api::Timestamp;
 use flow::api::flow::LostEventSource;
 use flow::api::observer::get_flows_response::ResponseTypes;
 use flow::api::observer::observer_client::ObserverClient;
-use flow::api::observer::{GetFlowsRequest, GetFlowsResponse, GetNodesRequest, ServerStatusRequest, ServerStatusResponse};
+use flow::api::observer::{
+    GetFlowsRequest, GetFlowsResponse, GetNodesRequest, ServerStatusRequest, ServerStatusResponse,
+};
 use flow::api::relay::NodeState;
 use flow::clock::wall_ns;
 use flow::from_api::FlowReader;

@@ -14,7 +14,9 @@ fn path() -> Option<PathBuf> {
 
 /// What was remembered. A file that can't be read, or is of another version, is as none.
 pub(super) fn load() -> Preferences {
-    let Some(path) = path() else { return Preferences::default() };
+    let Some(path) = path() else {
+        return Preferences::default();
+    };
     let read = std::fs::read(&path).ok().map(|text| serde_json::from_slice(&text));
     match read {
         Some(Ok(preferences)) => preferences,

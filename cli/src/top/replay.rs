@@ -1,8 +1,8 @@
 //! A recording on its way to the viewer.
 
+use tokio::sync::mpsc::{Receiver, Sender};
 use top::app::ReplayCommand;
 use top::news::{Connection, News, Replay};
-use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::player::Player;
 

@@ -113,13 +113,24 @@ impl FlowList {
             .top
             .and_then(|top| self.sorted.iter().position(|number| *number == top))
             .unwrap_or_default();
-        let visible = |first: usize| self.sorted.iter().skip(first).take(self.height).copied().collect::<Vec<_>>();
+        let visible = |first: usize| {
+            self.sorted
+                .iter()
+                .skip(first)
+                .take(self.height)
+                .copied()
+                .collect::<Vec<_>>()
+        };
         let mut lines = visible(first);
         if let Some(selected) = self.selected
             && !lines.contains(&selected)
             && let Some(place) = self.sorted.iter().position(|number| *number == selected)
         {
-            let first = if place < first { place } else { (place + 1).saturating_sub(self.height) };
+            let first = if place < first {
+                place
+            } else {
+                (place + 1).saturating_sub(self.height)
+            };
             lines = visible(first);
         }
         self.top = lines.first().copied().filter(|_| self.selected.is_some());
@@ -181,15 +192,24 @@ impl FlowList {
             return;
         }
         if !self.order.is_of_log() {
-            let place = match self.selected.and_then(|selected| self.sorted.iter().position(|number| *number == selected)) {
-                Some(place) => place.saturating_add_signed(by as isize).min(self.sorted.len().saturating_sub(1)),
+            let place = match self
+                .selected
+                .and_then(|selected| self.sorted.iter().position(|number| *number == selected))
+            {
+                Some(place) => place
+                    .saturating_add_signed(by as isize)
+                    .min(self.sorted.len().saturating_sub(1)),
                 None => 0,
             };
             self.selected = self.sorted.get(place).copied();
             return;
         }
         let newest = range.end - 1;
-        let first = if self.order.descending { newest } else { self.first_line(log) };
+        let first = if self.order.descending {
+            newest
+        } else {
+            self.first_line(log)
+        };
         if self.selected.is_none() {
             // What is on the screen stays there.
             self.top = Some(first);
@@ -213,10 +233,19 @@ impl FlowList {
             return;
         }
         if !self.order.is_of_log() {
-            self.selected = if to_last { self.sorted.last() } else { self.sorted.first() }.copied();
+            self.selected = if to_last {
+                self.sorted.last()
+            } else {
+                self.sorted.first()
+            }
+            .copied();
             return;
         }
-        self.selected = Some(if to_last == self.order.descending { range.start } else { range.end - 1 });
+        self.selected = Some(if to_last == self.order.descending {
+            range.start
+        } else {
+            range.end - 1
+        });
     }
 }
 

@@ -19,7 +19,9 @@ impl App {
             News::Nodes(nodes) => self.state.hear_of_nodes(nodes, now_ns),
             News::NodeDown { node, why } => self.state.nodes.is_down(&node, why),
             News::Connection(connection) => {
-                if let (Connection::Lost { .. }, Connection::Connected { server }) = (&self.state.connection, &connection) {
+                if let (Connection::Lost { .. }, Connection::Connected { server }) =
+                    (&self.state.connection, &connection)
+                {
                     let text = format!("connected again: {server}");
                     self.tell(text);
                 }
@@ -62,11 +64,20 @@ impl App {
 
     fn at(&mut self, now_ns: i64) {
         // Of a replay, it is the time that is replayed.
-        self.now_ns = self.state.replay.as_ref().and_then(|replay| replay.at_ns).unwrap_or(now_ns);
+        self.now_ns = self
+            .state
+            .replay
+            .as_ref()
+            .and_then(|replay| replay.at_ns)
+            .unwrap_or(now_ns);
         self.state.tick(self.now_ns);
     }
 
     pub(crate) fn refresh_ns(&self) -> i64 {
-        if self.reduced_motion { CALM_REFRESH_NS } else { REFRESH_NS }
+        if self.reduced_motion {
+            CALM_REFRESH_NS
+        } else {
+            REFRESH_NS
+        }
     }
 }

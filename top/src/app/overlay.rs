@@ -109,7 +109,10 @@ fn flows_of_edge(state: &State, edge: &EdgeKey) -> Vec<u64> {
         if row.is_reply() == Some(true) {
             std::mem::swap(&mut client, &mut server);
         }
-        let port = edge.service.rsplit_once(' ').and_then(|(_, port)| port.parse::<u16>().ok());
+        let port = edge
+            .service
+            .rsplit_once(' ')
+            .and_then(|(_, port)| port.parse::<u16>().ok());
         port.unwrap_or_default() == server.port && server.group() == edge.server && client.group() == edge.client
     };
     let newest = state.log.newest_first().take(SEARCHED);

@@ -117,7 +117,9 @@ impl App {
 
     /// Types what was chosen, or the only one or first one that there is.
     pub(crate) fn complete(&mut self) -> Vec<Effect> {
-        let Some(prompt) = &mut self.prompt else { return Vec::new() };
+        let Some(prompt) = &mut self.prompt else {
+            return Vec::new();
+        };
         let Some(completion) = prompt.completions.get(prompt.chosen.unwrap_or_default()) else {
             return Vec::new();
         };
@@ -128,7 +130,9 @@ impl App {
 
     /// An earlier or later line.
     pub(crate) fn recall(&mut self, by: isize) -> Vec<Effect> {
-        let Some(prompt) = &mut self.prompt else { return Vec::new() };
+        let Some(prompt) = &mut self.prompt else {
+            return Vec::new();
+        };
         if let Some(line) = self.histories[prompt.kind as usize].step(by) {
             prompt.editor = LineEditor::new(line);
         }

@@ -150,7 +150,10 @@ impl App {
     }
 
     pub(super) fn copy_menu(&mut self) {
-        match self.current_flow().filter(|number| self.state.log.row(*number).is_some()) {
+        match self
+            .current_flow()
+            .filter(|number| self.state.log.row(*number).is_some())
+        {
             Some(number) => self.overlays.push(Overlay::CopyMenu { number }),
             None => self.tell("no flow to copy is selected here"),
         }
@@ -158,7 +161,8 @@ impl App {
 
     /// Text was put into the clipboard.
     pub fn copied(&mut self, title: &str, text: String) {
-        self.overlays.retain(|overlay| !matches!(overlay, Overlay::CopyMenu { .. }));
+        self.overlays
+            .retain(|overlay| !matches!(overlay, Overlay::CopyMenu { .. }));
         self.overlays.push(Overlay::Copied(Copied {
             title: title.to_owned(),
             text,

@@ -8,7 +8,10 @@ impl App {
     /// `None`: nothing is above the screen, or it leaves the key to the screen.
     pub(super) fn act_above(&mut self, action: Action) -> Option<Vec<Effect>> {
         let none = Some(Vec::new());
-        if matches!(action, Action::Quit | Action::Show(_) | Action::Mouse | Action::Suspend | Action::Redraw) {
+        if matches!(
+            action,
+            Action::Quit | Action::Show(_) | Action::Mouse | Action::Suspend | Action::Redraw
+        ) {
             // `q` closes what is on top, as in less.
             if action == Action::Quit && self.overlays.pop().is_some() {
                 return none;

@@ -50,7 +50,10 @@ impl App {
         }
         if let Some((_, column)) = self.places.list_titles.iter().find(|(area, _)| area.contains(at)) {
             let column = *column;
-            let descending = self.list().sort.is_some_and(|sort| sort.column == column && !sort.descending);
+            let descending = self
+                .list()
+                .sort
+                .is_some_and(|sort| sort.column == column && !sort.descending);
             self.list().sort = Some(crate::app::Sort { column, descending });
             self.list().refresh();
             return Vec::new();

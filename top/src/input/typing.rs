@@ -18,7 +18,9 @@ impl App {
 
     pub(super) fn type_key(&mut self, key: &KeyEvent) -> Vec<Effect> {
         let ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
-        let Some(prompt) = &mut self.prompt else { return Vec::new() };
+        let Some(prompt) = &mut self.prompt else {
+            return Vec::new();
+        };
         let editor = &mut prompt.editor;
         match (key.code, ctrl) {
             (KeyCode::Esc, _) => {

@@ -31,7 +31,11 @@ impl ConnectionKey {
     pub fn of(row: &Row<'_>) -> Option<(Self, bool)> {
         let (source, destination) = (row.source_key()?, row.destination_key()?);
         let turned = source > destination;
-        let (first, second) = if turned { (destination, source) } else { (source, destination) };
+        let (first, second) = if turned {
+            (destination, source)
+        } else {
+            (source, destination)
+        };
         let protocol = row.protocol().unwrap_or_default();
         Some((
             Self {

@@ -79,8 +79,17 @@ fn key(row: &Row<'_>) -> GroupKey {
             _ => row.drop_reason().to_owned(),
         },
         function: row.drop_function().to_owned(),
-        source: source.group(),
-        destination: destination.group(),
+        // Who is concerned by what concerns nobody is no reason for a group.
+        source: if row.is_noise() {
+            "(anybody)".to_owned()
+        } else {
+            source.group()
+        },
+        destination: if row.is_noise() {
+            "(anybody)".to_owned()
+        } else {
+            destination.group()
+        },
         // Ports of clients would make a group of every connection.
         service: match row.is_reply() {
             Some(true) => format!("{} reply", row.protocol_name()),
@@ -128,7 +137,11 @@ impl Drops {
             is_estimate: false,
             first_ns: time_ns,
             last_ns: time_ns,
-            new_until_ns: if now_ns - started_ns > START_NS { now_ns + NEW_NS } else { 0 },
+            new_until_ns: if now_ns - started_ns > START_NS && !row.is_noise() {
+                now_ns + NEW_NS
+            } else {
+                0
+            },
             rates: Rates::default(),
             is_noise: row.is_noise(),
             flows: VecDeque::new(),
@@ -174,13 +187,15 @@ impl Drops {
                 (group.is_noise, recent <= 0.0, recent, group)
             })
             .collect();
-        groups.sort_by(|(noise, quiet, recent, group), (other_noise, other_quiet, other_recent, other)| {
-            (noise, quiet)
-                .cmp(&(other_noise, other_quiet))
-                .then(other_recent.total_cmp(recent))
-                .then(other.count.total_cmp(&group.count))
-                .then(group.key.cmp(&other.key))
-        });
+        groups.sort_by(
+            |(noise, quiet, recent, group), (other_noise, other_quiet, other_recent, other)| {
+                (noise, quiet)
+                    .cmp(&(other_noise, other_quiet))
+                    .then(other_recent.total_cmp(recent))
+                    .then(other.count.total_cmp(&group.count))
+                    .then(group.key.cmp(&other.key))
+            },
+        );
         groups.into_iter().map(|(.., group)| group).collect()
     }
 

@@ -133,7 +133,10 @@ mod tests {
         assert!(log.row(19).is_none() && log.row(40).is_none());
         assert_eq!(log.row(35).map(|row| row.time_ns()), Some(5));
         let numbers: Vec<u64> = log.newest_first().map(|(number, _)| number).collect();
-        assert_eq!((numbers.first(), numbers.last(), numbers.len()), (Some(&39), Some(&20), 20));
+        assert_eq!(
+            (numbers.first(), numbers.last(), numbers.len()),
+            (Some(&39), Some(&20), 20)
+        );
     }
 
     #[test]

@@ -65,10 +65,12 @@ impl Map {
         edge.amount.add(row, weight, counts);
         edge.last_ns = edge.last_ns.max(row.time_ns());
         if row.is_trouble() && !row.is_noise() {
-            edge.reason = match row.drop_reason() {
-                "" => "no answer".to_owned(),
-                reason => reason.to_owned(),
-            };
+            match row.drop_reason() {
+                // That nobody answered says less than why.
+                "" if edge.reason.is_empty() => edge.reason = "no answer".to_owned(),
+                "" => {}
+                reason => edge.reason = reason.to_owned(),
+            }
         }
     }
 
@@ -83,13 +85,18 @@ impl Map {
             let sum = |of: fn(&Amount) -> f64| edges.iter().map(|(_, edge)| of(&edge.amount)).sum::<f64>();
             (sum(|amount| amount.drops), sum(|amount| amount.packets))
         };
-        let mut clients: Vec<_> = clients.into_iter().map(|(client, edges)| (client, rank(&edges), edges)).collect();
-        clients.sort_by(|(client, (drops, packets), _), (other, (other_drops, other_packets), _)| {
-            (*other_drops > 0.0)
-                .cmp(&(*drops > 0.0))
-                .then(other_packets.total_cmp(packets))
-                .then(client.cmp(other))
-        });
+        let mut clients: Vec<_> = clients
+            .into_iter()
+            .map(|(client, edges)| (client, rank(&edges), edges))
+            .collect();
+        clients.sort_by(
+            |(client, (drops, packets), _), (other, (other_drops, other_packets), _)| {
+                (*other_drops > 0.0)
+                    .cmp(&(*drops > 0.0))
+                    .then(other_packets.total_cmp(packets))
+                    .then(client.cmp(other))
+            },
+        );
         clients
             .into_iter()
             .map(|(client, _, mut edges)| {

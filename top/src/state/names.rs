@@ -67,7 +67,11 @@ impl Names {
             };
             for value in text.values().iter().flatten() {
                 for name in value.split(',') {
-                    let name = if of == 2 { name.rsplit('/').next().unwrap_or_default() } else { name };
+                    let name = if of == 2 {
+                        name.rsplit('/').next().unwrap_or_default()
+                    } else {
+                        name
+                    };
                     insert(set, name.trim_end_matches('.'));
                 }
             }

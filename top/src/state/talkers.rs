@@ -128,7 +128,11 @@ impl Talkers {
         let (source, destination) = (row.source(), row.destination());
         self.add(By::Source, source.name(), &amount);
         self.add(By::Destination, destination.name(), &amount);
-        let server = if row.is_reply() == Some(true) { source.port } else { destination.port };
+        let server = if row.is_reply() == Some(true) {
+            source.port
+        } else {
+            destination.port
+        };
         let port = match server {
             0 => row.protocol_name(),
             port => format!("{} {port}", row.protocol_name()),
@@ -170,7 +174,10 @@ impl Talkers {
         let sum = names.values().map(|amount| amount.of(measure)).sum();
         let mut ranked: Vec<(&str, Amount)> = names.iter().map(|(name, amount)| (name.as_str(), *amount)).collect();
         ranked.sort_by(|(name, amount), (other_name, other)| {
-            other.of(measure).total_cmp(&amount.of(measure)).then(name.cmp(other_name))
+            other
+                .of(measure)
+                .total_cmp(&amount.of(measure))
+                .then(name.cmp(other_name))
         });
         ranked.truncate(most);
         (ranked, sum)

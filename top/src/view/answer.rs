@@ -45,17 +45,34 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
         .iter()
         .enumerate()
         .map(|(place, name)| {
-            let cells = table.rows.iter().skip(list.top).take(list.height).filter_map(|row| row.get(place));
-            cells.map(|cell| width(cell)).chain([width(name)]).max().unwrap_or_default().min(WIDEST)
+            let cells = table
+                .rows
+                .iter()
+                .skip(list.top)
+                .take(list.height)
+                .filter_map(|row| row.get(place));
+            cells
+                .map(|cell| width(cell))
+                .chain([width(name)])
+                .max()
+                .unwrap_or_default()
+                .min(WIDEST)
         })
         .collect();
     let line = |cells: &[String]| {
         let shown = cells.iter().zip(&widths).skip(*left);
-        shown.map(|(cell, width)| fit(cell, *width)).collect::<Vec<_>>().join("  ")
+        shown
+            .map(|(cell, width)| fit(cell, *width))
+            .collect::<Vec<_>>()
+            .join("  ")
     };
     let mut lines = vec![Line::styled(line(&table.columns), theme.title)];
     for (place, row) in table.rows.iter().enumerate().skip(list.top).take(list.height) {
-        let style = if place == list.selected { theme.selected } else { theme.text };
+        let style = if place == list.selected {
+            theme.selected
+        } else {
+            theme.text
+        };
         lines.push(Line::styled(line(row), style));
     }
     frame.render_widget(Paragraph::new(lines), inner);

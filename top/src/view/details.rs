@@ -42,15 +42,26 @@ fn one(frame: &mut Frame<'_>, app: &App, details: &mut Details, part: Part, area
         Part::ALL
             .into_iter()
             .flat_map(|other| {
-                let style = if other == part { theme.selected.patch(theme.title) } else { theme.faint };
+                let style = if other == part {
+                    theme.selected.patch(theme.title)
+                } else {
+                    theme.faint
+                };
                 [Span::raw(" "), Span::styled(other.title(), style)]
             })
             .collect()
     } else {
-        let style = if part == details.part { theme.selected.patch(theme.title) } else { theme.title };
+        let style = if part == details.part {
+            theme.selected.patch(theme.title)
+        } else {
+            theme.title
+        };
         vec![Span::styled(format!(" {} ", part.title()), style)]
     };
-    let block = Block::new().borders(Borders::TOP).border_style(theme.faint).title(Line::from(title));
+    let block = Block::new()
+        .borders(Borders::TOP)
+        .border_style(theme.faint)
+        .title(Line::from(title));
     let inner = block.inner(area);
     frame.render_widget(block, area);
     let room = usize::from(inner.width.saturating_sub(1));
@@ -108,13 +119,27 @@ fn flow_lines(app: &App, details: &Details, room: usize) -> Vec<Line<'static>> {
         if !function.is_empty() {
             lines.push(Line::styled(format!("in {}", clean(function)), theme.faint));
         }
-        lines.extend(wrapped("means ", meaning, room).into_iter().map(|line| Line::styled(line, theme.text)));
+        lines.extend(
+            wrapped("means ", meaning, room)
+                .into_iter()
+                .map(|line| Line::styled(line, theme.text)),
+        );
         if !next.is_empty() {
-            lines.extend(wrapped("check ", next, room).into_iter().map(|line| Line::styled(line, theme.notable)));
+            lines.extend(
+                wrapped("check ", next, room)
+                    .into_iter()
+                    .map(|line| Line::styled(line, theme.notable)),
+            );
         }
     }
     lines.push(Line::raw(""));
-    let name_cells = details.fields.iter().map(|(name, _)| name.len()).max().unwrap_or_default().min(24);
+    let name_cells = details
+        .fields
+        .iter()
+        .map(|(name, _)| name.len())
+        .max()
+        .unwrap_or_default()
+        .min(24);
     for (name, value) in &details.fields {
         let value = clean(value);
         let mut left = value.as_str();

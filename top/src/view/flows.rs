@@ -21,13 +21,13 @@ const GROUPS: usize = 6;
 
 pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     let problems = problems(app, area);
-    let height = if problems.is_empty() { 0 } else { problems.len() as u16 + 1 };
-    let [above, titles, body] = Layout::vertical([
-        Constraint::Length(height),
-        Constraint::Length(1),
-        Constraint::Min(1),
-    ])
-    .areas(area);
+    let height = if problems.is_empty() {
+        0
+    } else {
+        problems.len() as u16 + 1
+    };
+    let [above, titles, body] =
+        Layout::vertical([Constraint::Length(height), Constraint::Length(1), Constraint::Min(1)]).areas(area);
     if height > 0 {
         let block = Block::new().borders(Borders::BOTTOM).border_style(app.theme.faint);
         frame.render_widget(Paragraph::new(problems).block(block), above);
@@ -106,7 +106,11 @@ fn row_line(app: &App, row: &Row<'_>, columns: &[FlowColumn], widths: &[usize], 
             .as_deref()
             .is_some_and(|wanted| crate::app::search::contains(&text, wanted));
         Cell {
-            style: if is_found { theme.found } else { style(theme, *column, row) },
+            style: if is_found {
+                theme.found
+            } else {
+                style(theme, *column, row)
+            },
             text,
             is_number: column.is_number(),
         }
@@ -166,7 +170,11 @@ fn problems(app: &App, area: Rect) -> Vec<Line<'static>> {
                 Span::raw(" "),
                 Span::styled(sparkline(&group.rates.last(second + 1, 60), 10), theme.bad),
                 Span::styled(
-                    format!(" {:>5} {:>4} ", count(group.count as u64), ago(app.now_ns(), group.last_ns)),
+                    format!(
+                        " {:>5} {:>4} ",
+                        count(group.count as u64),
+                        ago(app.now_ns(), group.last_ns)
+                    ),
                     theme.number,
                 ),
                 Span::styled(fit(&who, who_cells), theme.host),
@@ -178,7 +186,10 @@ fn problems(app: &App, area: Rect) -> Vec<Line<'static>> {
             };
             let left = room.saturating_sub(taken + 1 + crate::width::width(&hint));
             if left > 8 {
-                spans.push(Span::styled(format!(" {}", fit(&cut(meaning, left), left)), theme.faint));
+                spans.push(Span::styled(
+                    format!(" {}", fit(&cut(meaning, left), left)),
+                    theme.faint,
+                ));
             }
             spans.push(Span::styled(hint, theme.title));
             Line::from(spans)

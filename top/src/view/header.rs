@@ -40,10 +40,16 @@ fn status(app: &App, room: usize) -> Line<'static> {
     let cells = if wide { 16 } else { 8 };
     if let Some(replay) = &state.replay {
         let what = if replay.is_paused { "⏸ replay" } else { "▶ replay" };
-        let at = replay.at_ns.map(|at| crate::units::time_of_day(at, app.zone)).unwrap_or_default();
+        let at = replay
+            .at_ns
+            .map(|at| crate::units::time_of_day(at, app.zone))
+            .unwrap_or_default();
         add(format!("  {what} {at} ×{}", replay.speed), theme.notable);
     }
-    add(format!("  {}/s flows ", rate(state.flows.mean(second, MEAN))), theme.text);
+    add(
+        format!("  {}/s flows ", rate(state.flows.mean(second, MEAN))),
+        theme.text,
+    );
     add(sparkline(&state.flows.last(second, 60), cells), theme.good);
     let drops = state.troubles.mean(second, MEAN);
     let has_drops = state.troubles.recent(second, 60) > 0.0;
@@ -97,7 +103,11 @@ fn tabs(app: &mut App, area: Rect) -> Line<'static> {
             0 => String::new(),
             number => format!(" {}", count(number as u64)),
         };
-        let title = if narrow && screen == Screen::Connections { "Conns" } else { screen.title() };
+        let title = if narrow && screen == Screen::Connections {
+            "Conns"
+        } else {
+            screen.title()
+        };
         let text = format!("{} {title}{counted}", place + 1);
         let style = match screen {
             screen if screen == app.screen => app.theme.selected.patch(app.theme.title),

@@ -27,12 +27,18 @@ pub(super) fn lines(theme: &Theme, bytes: Option<&[u8]>, room: usize) -> Vec<Lin
         )];
     };
     let mut lines = vec![Line::styled(
-        cut("Built again from the flow's fields; what it has not kept is zero.", room),
+        cut(
+            "Built again from the flow's fields; what it has not kept is zero.",
+            room,
+        ),
         theme.faint,
     )];
     let mut offset = 0;
     for part in parts(bytes) {
-        lines.push(Line::styled(format!("{} ({} bytes)", part.name, part.bytes.len()), theme.title));
+        lines.push(Line::styled(
+            format!("{} ({} bytes)", part.name, part.bytes.len()),
+            theme.title,
+        ));
         let rows = part.bytes.len().div_ceil(BYTES).max(part.says.len());
         for row in 0..rows {
             let chunk = part.bytes.chunks(BYTES).nth(row).unwrap_or_default();
@@ -55,7 +61,8 @@ pub(super) fn lines(theme: &Theme, bytes: Option<&[u8]>, room: usize) -> Vec<Lin
 
 fn parts(bytes: &[u8]) -> Vec<Part> {
     let is_ip = bytes.first().is_some_and(|byte| matches!(byte >> 4, 4 | 6))
-        && LaxPacketHeaders::from_ip(bytes).is_ok_and(|headers| headers.transport.is_some() || headers.stop_err.is_none());
+        && LaxPacketHeaders::from_ip(bytes)
+            .is_ok_and(|headers| headers.transport.is_some() || headers.stop_err.is_none());
     let parsed = match LaxPacketHeaders::from_ethernet(bytes) {
         Ok(headers) if headers.net.is_some() || !is_ip => Ok(headers),
         _ => LaxPacketHeaders::from_ip(bytes).map_err(|_| ()),
@@ -98,7 +105,11 @@ fn parts(bytes: &[u8]) -> Vec<Part> {
                 name: "IPv4",
                 bytes: header.to_bytes().to_vec(),
                 says: vec![
-                    format!("length {}{flags}, offset {}", header.total_len, header.fragment_offset.value()),
+                    format!(
+                        "length {}{flags}, offset {}",
+                        header.total_len,
+                        header.fragment_offset.value()
+                    ),
                     format!("ttl {}, protocol {}", header.time_to_live, header.protocol.0),
                     format!(
                         "{} → {}",
@@ -112,7 +123,10 @@ fn parts(bytes: &[u8]) -> Vec<Part> {
             name: "IPv6",
             bytes: header.to_bytes().to_vec(),
             says: vec![
-                format!("payload {}, next header {}", header.payload_length, header.next_header.0),
+                format!(
+                    "payload {}, next header {}",
+                    header.payload_length, header.next_header.0
+                ),
                 format!("hop limit {}", header.hop_limit),
                 format!("from {}", std::net::Ipv6Addr::from(header.source)),
                 format!("to {}", std::net::Ipv6Addr::from(header.destination)),
@@ -152,8 +166,16 @@ fn transport(header: &TransportHeader) -> Part {
                 name: "TCP",
                 bytes: tcp.to_bytes().to_vec(),
                 says: vec![
-                    format!("{} → {}, sequence {}", tcp.source_port, tcp.destination_port, tcp.sequence_number),
-                    format!("ack {}, {}, window {}", tcp.acknowledgment_number, set.join(" "), tcp.window_size),
+                    format!(
+                        "{} → {}, sequence {}",
+                        tcp.source_port, tcp.destination_port, tcp.sequence_number
+                    ),
+                    format!(
+                        "ack {}, {}, window {}",
+                        tcp.acknowledgment_number,
+                        set.join(" "),
+                        tcp.window_size
+                    ),
                     format!("checksum {:04x}", tcp.checksum),
                 ],
             }
@@ -161,7 +183,10 @@ fn transport(header: &TransportHeader) -> Part {
         TransportHeader::Udp(udp) => Part {
             name: "UDP",
             bytes: udp.to_bytes().to_vec(),
-            says: vec![format!("{} → {}, length {}", udp.source_port, udp.destination_port, udp.length)],
+            says: vec![format!(
+                "{} → {}, length {}",
+                udp.source_port, udp.destination_port, udp.length
+            )],
         },
         TransportHeader::Icmpv4(icmp) => {
             let bytes = icmp.to_bytes().to_vec();
@@ -189,7 +214,10 @@ fn transport(header: &TransportHeader) -> Part {
 
 fn icmp_says(bytes: &[u8], name: fn(u32, u32) -> String) -> String {
     match bytes {
-        [of_type, code, ..] => format!("type {of_type}, code {code}: {}", name((*of_type).into(), (*code).into())),
+        [of_type, code, ..] => format!(
+            "type {of_type}, code {code}: {}",
+            name((*of_type).into(), (*code).into())
+        ),
         _ => String::new(),
     }
 }

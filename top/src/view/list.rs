@@ -31,7 +31,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     let list = &mut app.lists[screen.place()];
     list.scroll();
     if list.items.is_empty() {
-        let paragraph = Paragraph::new(nothing(screen)).style(theme.faint).wrap(Wrap { trim: true });
+        let paragraph = Paragraph::new(nothing(screen))
+            .style(theme.faint)
+            .wrap(Wrap { trim: true });
         frame.render_widget(paragraph, list_area);
         return;
     }
@@ -128,18 +130,23 @@ fn item_line(
 ) -> Line<'static> {
     let style = tone(theme, item.tone);
     let is_found = |cell: &str| found.is_some_and(|wanted| crate::app::search::contains(cell, wanted));
-    let cells = item.cells.iter().zip(columns).enumerate().map(|(place, (text, column))| Cell {
-        style: match place {
-            _ if is_found(text) => theme.found,
-            // What is new or wrong is so as a whole; otherwise the first cell says what it is.
-            0 if item.tone == Tone::Bad => style,
-            _ if matches!(item.tone, Tone::New | Tone::Faint | Tone::Title) => style,
-            0 => style,
-            _ => theme.text,
-        },
-        text: text.clone(),
-        is_number: column.is_number,
-    });
+    let cells = item
+        .cells
+        .iter()
+        .zip(columns)
+        .enumerate()
+        .map(|(place, (text, column))| Cell {
+            style: match place {
+                _ if is_found(text) => theme.found,
+                // What is new or wrong is so as a whole; otherwise the first cell says what it is.
+                0 if item.tone == Tone::Bad => style,
+                _ if matches!(item.tone, Tone::New | Tone::Faint | Tone::Title) => style,
+                0 => style,
+                _ => theme.text,
+            },
+            text: text.clone(),
+            is_number: column.is_number,
+        });
     let line = table::line(cells, widths, Style::new());
     match selected {
         true => line.style(theme.selected),

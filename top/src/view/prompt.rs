@@ -29,7 +29,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
         }
         None => {
             let line = match app.notice() {
-                Some(notice) => Line::styled(format!(" {}", cut(notice, area.width.saturating_sub(2).into())), app.theme.notable),
+                Some(notice) => Line::styled(
+                    format!(" {}", cut(notice, area.width.saturating_sub(2).into())),
+                    app.theme.notable,
+                ),
                 None => keys(app, area.width),
             };
             frame.render_widget(Paragraph::new(line), area);
@@ -39,7 +42,13 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
 
 fn keys(app: &App, room: u16) -> Line<'static> {
     let keys: &[(&str, &str)] = match app.overlays.last() {
-        Some(Overlay::Details(_)) => &[("Tab", "part"), ("↑↓", "scroll"), ("y", "copy"), ("Esc", "back"), ("?", "help")],
+        Some(Overlay::Details(_)) => &[
+            ("Tab", "part"),
+            ("↑↓", "scroll"),
+            ("y", "copy"),
+            ("Esc", "back"),
+            ("?", "help"),
+        ],
         Some(Overlay::Packets(_)) => &[("Enter", "details"), ("y", "copy"), ("Esc", "back"), ("?", "help")],
         Some(Overlay::Answer { .. }) => &[(":", "ask again"), ("← →", "columns"), ("Esc", "back")],
         Some(Overlay::Columns { .. }) => &[("Space", "choose"), ("← →", "move"), ("Esc", "done")],
@@ -95,7 +104,12 @@ fn keys(app: &App, room: u16) -> Line<'static> {
     };
     // What there is no room for is left out, but never how to get help and out.
     let mut chosen = keys.to_vec();
-    let cells = |keys: &[(&str, &str)]| keys.iter().map(|(key, what)| width(key) + width(what) + 3).sum::<usize>() + 1;
+    let cells = |keys: &[(&str, &str)]| {
+        keys.iter()
+            .map(|(key, what)| width(key) + width(what) + 3)
+            .sum::<usize>()
+            + 1
+    };
     while cells(&chosen) > usize::from(room) && chosen.len() > 2 {
         chosen.remove(chosen.len() - 3);
     }
@@ -123,7 +137,11 @@ fn typed(frame: &mut Frame<'_>, app: &App, prompt: &Prompt, area: Rect) {
         let char_cells = unicode_width::UnicodeWidthChar::width(char).unwrap_or_default();
         if cells >= skipped && cells + char_cells <= skipped + room {
             let is_wrong = wrong.as_ref().is_some_and(|range| range.contains(&place));
-            let style = if is_wrong { theme.bad.patch(theme.found) } else { theme.text };
+            let style = if is_wrong {
+                theme.bad.patch(theme.found)
+            } else {
+                theme.text
+            };
             spans.push(Span::styled(clean(char.encode_utf8(&mut [0; 4])), style));
         }
         cells += char_cells;
@@ -160,8 +178,17 @@ fn completions(frame: &mut Frame<'_>, app: &App, prompt: &Prompt, line: Rect) {
     let shown = count.min(COMPLETIONS).min(usize::from(line.y.saturating_sub(3)));
     let first = chosen.saturating_sub(shown.saturating_sub(1)).min(count - shown);
     let visible = &prompt.completions[first..first + shown];
-    let text_cells = visible.iter().map(|completion| width(&completion.text)).max().unwrap_or_default().min(40);
-    let help_cells = visible.iter().map(|completion| width(&completion.help)).max().unwrap_or_default();
+    let text_cells = visible
+        .iter()
+        .map(|completion| width(&completion.text))
+        .max()
+        .unwrap_or_default()
+        .min(40);
+    let help_cells = visible
+        .iter()
+        .map(|completion| width(&completion.help))
+        .max()
+        .unwrap_or_default();
     let start = prompt.completions[first].range.start;
     let label = if prompt.kind == PromptKind::Filter { 9 } else { 0 };
     let x = (label + prompt.editor.text().get(..start).map_or(0, width)) as u16;
@@ -177,11 +204,18 @@ fn completions(frame: &mut Frame<'_>, app: &App, prompt: &Prompt, line: Rect) {
         .iter()
         .enumerate()
         .map(|(place, completion)| {
-            let style = if prompt.chosen == Some(first + place) { theme.selected } else { theme.text };
+            let style = if prompt.chosen == Some(first + place) {
+                theme.selected
+            } else {
+                theme.text
+            };
             let help = cut(&completion.help, usize::from(cells).saturating_sub(text_cells + 3));
             Line::from(vec![
                 Span::styled(format!(" {} ", fit(&completion.text, text_cells)), theme.host),
-                Span::styled(fit(&help, usize::from(cells).saturating_sub(text_cells + 2)), theme.faint),
+                Span::styled(
+                    fit(&help, usize::from(cells).saturating_sub(text_cells + 2)),
+                    theme.faint,
+                ),
             ])
             .style(style)
         })

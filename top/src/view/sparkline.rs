@@ -49,6 +49,9 @@ mod tests {
         assert_eq!(sparkline(&[1.0; 60], 4), "████");
         assert_eq!(sparkline(&[0.0; 60], 4), "    ");
         assert_eq!(sparkline(&[3.0], 3), "███");
-        assert_eq!((bar(0.5, 4), bar(0.03, 4), bar(7.0, 2)), ("██".into(), "▏".into(), "██".into()));
+        assert_eq!(
+            (bar(0.5, 4), bar(0.03, 4), bar(7.0, 2)),
+            ("██".into(), "▏".into(), "██".into())
+        );
     }
 }

@@ -22,7 +22,12 @@ pub(super) fn widths(columns: &[(u16, u16)], room: u16) -> Vec<usize> {
         *only = (*only).min(room);
     }
     let mut left = room.saturating_sub(needed(&widths));
-    let shares: u16 = columns.iter().zip(&widths).filter(|(_, width)| **width > 0).map(|((_, share), _)| share).sum();
+    let shares: u16 = columns
+        .iter()
+        .zip(&widths)
+        .filter(|(_, width)| **width > 0)
+        .map(|((_, share), _)| share)
+        .sum();
     if shares > 0 {
         let all = left;
         for ((_, share), width) in columns.iter().zip(&mut widths).filter(|(_, width)| **width > 0) {
@@ -30,7 +35,11 @@ pub(super) fn widths(columns: &[(u16, u16)], room: u16) -> Vec<usize> {
             *width += more;
             left -= more;
         }
-        if let Some((_, width)) = columns.iter().zip(&mut widths).rfind(|((_, share), width)| *share > 0 && **width > 0) {
+        if let Some((_, width)) = columns
+            .iter()
+            .zip(&mut widths)
+            .rfind(|((_, share), width)| *share > 0 && **width > 0)
+        {
             *width += left;
         }
     }

@@ -34,7 +34,11 @@ fn one(frame: &mut Frame<'_>, app: &mut App, by: By, area: Rect) {
     let block = Block::new()
         .borders(Borders::TOP)
         .border_style(theme.faint)
-        .title_style(if focused { theme.selected.patch(theme.title) } else { theme.title })
+        .title_style(if focused {
+            theme.selected.patch(theme.title)
+        } else {
+            theme.title
+        })
         .title(title);
     let inner = block.inner(area);
     frame.render_widget(block, area);

@@ -20,7 +20,9 @@ use top::view;
 const FLOWS: &str = include_str!("flows.jsonl");
 
 fn flows_of(text: &str) -> Vec<Flow> {
-    let lines = text.lines().map(|line| serde_json::from_str::<GetFlowsResponse>(line).unwrap());
+    let lines = text
+        .lines()
+        .map(|line| serde_json::from_str::<GetFlowsResponse>(line).unwrap());
     lines
         .filter_map(|response| match response.response_types {
             Some(ResponseTypes::Flow(flow)) => Some(flow),

@@ -116,10 +116,7 @@ fn losses_lost_connections_and_samples_are_told() {
     }));
     viewer.hear(News::Flows {
         batch: demo_flows(),
-        left_out: LeftOut {
-            others: 9000,
-            drops: 0,
-        },
+        left_out: LeftOut { others: 9000, drops: 0 },
     });
     let shown = viewer.screen();
     insta::assert_snapshot!("told", shown);
@@ -130,17 +127,26 @@ fn losses_lost_connections_and_samples_are_told() {
         server: "parallax 1".to_owned(),
     }));
     let shown = viewer.screen();
-    assert!(shown.contains("connected again") && !shown.contains("Tried again"), "{shown}");
+    assert!(
+        shown.contains("connected again") && !shown.contains("Tried again"),
+        "{shown}"
+    );
 }
 
 #[test]
 fn the_prompt_shows_what_is_wrong_in_place() {
     let mut viewer = Viewer::of_demo(100, 24);
     viewer.keys("fport:99999999");
-    viewer.app.prompt_is_wrong(5..13, "not a port: give a number from 1 to 65535".to_owned());
+    viewer
+        .app
+        .prompt_is_wrong(5..13, "not a port: give a number from 1 to 65535".to_owned());
     let shown = viewer.screen();
     let line = shown.lines().find(|line| line.contains("✗ not a port")).unwrap();
-    assert_eq!(line.chars().position(|char| char == '✗'), Some(" filter: port:".len()), "{shown}");
+    assert_eq!(
+        line.chars().position(|char| char == '✗'),
+        Some(" filter: port:".len()),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -171,7 +177,10 @@ fn nodes_that_are_away_come_first_and_say_why() {
     viewer.keys("6");
     let shown = viewer.screen();
     let line = |name: &str| shown.lines().position(|line| line.starts_with(name)).unwrap();
-    assert!(line("b ") < line("a ") && shown.contains("✗ connection refused"), "{shown}");
+    assert!(
+        line("b ") < line("a ") && shown.contains("✗ connection refused"),
+        "{shown}"
+    );
     assert!(shown.contains("nodes 2/3"), "{shown}");
 }
 
@@ -179,7 +188,12 @@ fn nodes_that_are_away_come_first_and_say_why() {
 fn what_comes_from_the_network_never_steers_the_terminal_nor_leaves_its_cell() {
     let mut viewer = Viewer::new(100, 30, Settings::default());
     let long = "x".repeat(300);
-    let names = ["\x1b[2J\x07", "日本語のとても長いポッドの名前", "שלום-עולם\u{202e}", long.as_str()];
+    let names = [
+        "\x1b[2J\x07",
+        "日本語のとても長いポッドの名前",
+        "שלום-עולם\u{202e}",
+        long.as_str(),
+    ];
     for name in names {
         viewer.hear_json(&format!(
             r#"{{"flow":{{"time":"2026-11-28T10:00:00Z","verdict":"DROPPED","drop_reason_desc":"POLICY_DENIED",
@@ -192,7 +206,10 @@ fn what_comes_from_the_network_never_steers_the_terminal_nor_leaves_its_cell() {
     for keys in ["1", "2", "3", "4", "5", "6", "2\n", "\n", "\t"] {
         viewer.keys(keys);
         let shown = viewer.screen();
-        assert!(!shown.chars().any(|char| char.is_control() && char != '\n'), "{keys}: {shown:?}");
+        assert!(
+            !shown.chars().any(|char| char.is_control() && char != '\n'),
+            "{keys}: {shown:?}"
+        );
         assert!(!shown.contains('\u{202e}'), "{keys}: {shown}");
     }
 }
@@ -218,6 +235,9 @@ fn clocks_that_jump_leave_the_screen_alive() {
         viewer.hear(News::flows(demo::demo_flows_at(now_ns + seconds * 1_000_000_000)));
         viewer.now_ns += 1_500_000_000;
         let shown = viewer.screen();
-        assert!(!shown.contains(" 0.0/s flows") && !shown.contains(" 0/s flows"), "{seconds}: {shown}");
+        assert!(
+            !shown.contains(" 0.0/s flows") && !shown.contains(" 0/s flows"),
+            "{seconds}: {shown}"
+        );
     }
 }

@@ -41,7 +41,10 @@ impl App {
                     2 => one.key.destination.cmp(&other.key.destination),
                     3 => one.key.service.cmp(&other.key.service),
                     4 => one.count.total_cmp(&other.count),
-                    5 => one.rates.recent(second, SPARK).total_cmp(&other.rates.recent(second, SPARK)),
+                    5 => one
+                        .rates
+                        .recent(second, SPARK)
+                        .total_cmp(&other.rates.recent(second, SPARK)),
                     6 => one.last_ns.cmp(&other.last_ns),
                     7 => one.key.function.cmp(&other.key.function),
                     _ => one.place.cmp(&other.place),
@@ -106,7 +109,9 @@ impl App {
                 };
                 directed(order, sort)
             });
-            by_column.then_with(|| usual(one, other)).then_with(|| key.cmp(other_key))
+            by_column
+                .then_with(|| usual(one, other))
+                .then_with(|| key.cmp(other_key))
         };
         if connections.len() > MOST {
             connections.select_nth_unstable_by(MOST, order);
@@ -226,7 +231,8 @@ impl App {
                     2 | 3 => self.flows_of(one).total_cmp(&self.flows_of(other)),
                     4 => one.drops.mean(second, 10).total_cmp(&other.drops.mean(second, 10)),
                     5 => self.lost_of(name, one).cmp(&self.lost_of(other_name, other)),
-                    6 => told(one, |told| i128::from(told.flows_kept.0)).cmp(&told(other, |told| i128::from(told.flows_kept.0))),
+                    6 => told(one, |told| i128::from(told.flows_kept.0))
+                        .cmp(&told(other, |told| i128::from(told.flows_kept.0))),
                     7 => told(one, |told| told.uptime.as_nanos() as i128)
                         .cmp(&told(other, |told| told.uptime.as_nanos() as i128)),
                     8 => told(one, |told| told.skew_ns.into()).cmp(&told(other, |told| told.skew_ns.into())),
@@ -235,15 +241,23 @@ impl App {
                 directed(order, sort)
             });
         }
-        nodes.into_iter().take(MOST).map(|(name, node)| self.node_item(name, node)).collect()
+        nodes
+            .into_iter()
+            .take(MOST)
+            .map(|(name, node)| self.node_item(name, node))
+            .collect()
     }
 
     fn flows_of(&self, node: &Node) -> f64 {
-        node.seen_per_second.unwrap_or_else(|| node.flows.mean(self.second(), 10))
+        node.seen_per_second
+            .unwrap_or_else(|| node.flows.mean(self.second(), 10))
     }
 
     fn lost_of(&self, name: &str, node: &Node) -> u64 {
-        node.told.as_ref().map_or(0, |told| told.lost).max(self.state.losses.of_node(name))
+        node.told
+            .as_ref()
+            .map_or(0, |told| told.lost)
+            .max(self.state.losses.of_node(name))
     }
 
     fn node_item(&self, name: &str, node: &Node) -> Item {
@@ -266,7 +280,8 @@ impl App {
                     lost => count(lost),
                 },
                 told.map(|told| count(told.flows_kept.0)).unwrap_or_default(),
-                told.map(|told| span(Duration::from_secs(told.uptime.as_secs()))).unwrap_or_default(),
+                told.map(|told| span(Duration::from_secs(told.uptime.as_secs())))
+                    .unwrap_or_default(),
                 told.map(|told| match told.skew_ns {
                     0 => String::new(),
                     skew => {

@@ -105,7 +105,8 @@ pub struct Connection {
 impl Connection {
     /// A connection of which nothing is known but its first row, which may go from the second end to the first.
     pub(super) fn new(row: &Row<'_>, turned: bool) -> Self {
-        let is_reply = row.is_reply() == Some(true) || row.tcp_flags() & (flags::SYN | flags::ACK) == flags::SYN | flags::ACK;
+        let is_reply =
+            row.is_reply() == Some(true) || row.tcp_flags() & (flags::SYN | flags::ACK) == flags::SYN | flags::ACK;
         let (client, server) = match is_reply {
             true => (row.destination(), row.source()),
             false => (row.source(), row.destination()),
@@ -150,7 +151,10 @@ impl Connection {
         self.newest = self.newest.max(number);
         if let process @ [_, ..] = row.text(Column::ProcessName).as_bytes() {
             let process = String::from_utf8_lossy(process);
-            self.process = match row.batch.shared_at::<arrow_array::types::UInt32Type>(Column::ProcessId, row.place) {
+            self.process = match row
+                .batch
+                .shared_at::<arrow_array::types::UInt32Type>(Column::ProcessId, row.place)
+            {
                 Some(id) => format!("{process}/{id}"),
                 None => process.into_owned(),
             };
@@ -180,7 +184,11 @@ impl Connection {
         let place = row.place_key();
         let counts = *self.counted_at[usize::from(turned)].get_or_insert(place) == place;
         if counts {
-            let (packets, bytes) = if from_client { &mut self.sent } else { &mut self.received };
+            let (packets, bytes) = if from_client {
+                &mut self.sent
+            } else {
+                &mut self.received
+            };
             *packets += (row.packets() as f64 * weight) as u64;
             *bytes += (row.bytes() as f64 * weight) as u64;
         }
@@ -244,9 +252,10 @@ impl Connection {
 
     fn was_reset(&mut self) {
         self.state = match self.state {
-            ConnectionState::Opening | ConnectionState::Dropped | ConnectionState::TimedOut | ConnectionState::Refused => {
-                ConnectionState::Refused
-            }
+            ConnectionState::Opening
+            | ConnectionState::Dropped
+            | ConnectionState::TimedOut
+            | ConnectionState::Refused => ConnectionState::Refused,
             ConnectionState::Closed => ConnectionState::Closed,
             _ => ConnectionState::Reset,
         };
