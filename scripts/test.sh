@@ -18,12 +18,17 @@ if [ "$(id -u)" -eq 0 ]; then
   mount_if_missing bpf /sys/fs/bpf
 fi
 
-# The dashboards are asked of a real Prometheus. Where it can't be installed, that test says so.
-if ! command -v prometheus >/dev/null 2>&1 && [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1; then
-  echo 'test: installing prometheus (apt)'
-  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus; } >/dev/null 2>&1 ||
-    echo 'test: prometheus could not be installed' >&2
-fi
+# Programs that tests run for real: dashboards are asked of a Prometheus, the viewer is driven in tmux. Where they can't be
+# installed, those tests say so.
+install_if_missing() {
+  command -v "$1" >/dev/null 2>&1 && return
+  [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null 2>&1 || return 0
+  echo "test: installing $1 (apt)"
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1"; } >/dev/null 2>&1 ||
+    echo "test: $1 could not be installed" >&2
+}
+install_if_missing prometheus
+install_if_missing tmux
 
 # `--show-output` keeps the reason of a test that had to skip itself visible; what was skipped is repeated at the end.
 mkdir -p target

@@ -29,7 +29,7 @@ use crate::observe::filter_flags::FilterArgs;
 use crate::observe::filter_line::FilterLine;
 use crate::observe::filters::FilterLists;
 use crate::observe::matching::Matching;
-use crate::observe::time::parse_time;
+use crate::observe::time;
 use crate::settings::Settings;
 use crate::usage::UsageError;
 
@@ -174,7 +174,7 @@ impl TopArgs {
         if let Some(place) = &self.from {
             let now = Utc::now();
             let zone = Local::now().offset().fix();
-            let time = |flag: &str, text: &Option<String>| {
+            let at = |flag: &str, text: &Option<String>| {
                 let text = text.as_deref();
                 let wrong = |text| {
                     UsageError::value(
@@ -183,10 +183,10 @@ impl TopArgs {
                         "give how long ago (5m, 1h30m), or a time (2026-01-02T15:04:05Z)",
                     )
                 };
-                text.map(|text| parse_time(text, now, zone).ok_or_else(|| wrong(text)))
+                text.map(|text| time::parse(text, now, zone).ok_or_else(|| wrong(text)))
                     .transpose()
             };
-            let (since, until) = (time("--since", &self.since)?, time("--until", &self.until)?);
+            let (since, until) = (at("--since", &self.since)?, at("--until", &self.until)?);
             let recording = Recording::open_history(place, since, until).await?;
             return Ok((
                 place.clone(),

@@ -34,7 +34,7 @@ fn on_a_terminal(change: impl FnOnce(&mut Command)) -> String {
 fn a_terminal_gets_colours_and_local_time() {
     let output = on_a_terminal(|_| ());
     assert!(output.contains("Jan  2 08:04:10.000"), "{output}");
-    assert!(output.contains("\x1b[31mDENIED\x1b[0m"), "{output}");
+    assert!(output.contains("\x1b[31m✗ DENIED\x1b[0m"), "{output}");
 }
 
 #[test]

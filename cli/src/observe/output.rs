@@ -104,6 +104,7 @@ impl Output {
             print_policy_names: formatting.print_policy_names,
             ip_translation: formatting.ip_translation != Some(false) && !formatting.numeric,
             color: color(&formatting.color, terminal)?,
+            symbols: terminal,
             explain_drops: formatting.explain_drops.unwrap_or(terminal),
             all_node_status: debug,
             bare_json: bare_json(),

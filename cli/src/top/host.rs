@@ -241,7 +241,11 @@ impl Host {
             }
         };
         let file = (self.settings.allowlist.as_slice(), self.settings.denylist.as_slice());
-        let lists = match FilterLists::build(&parsed.args, file) {
+        let lists = match file {
+            ([], []) => Ok(parsed.lists.clone()),
+            file => FilterLists::build(&parsed.args, file),
+        };
+        let lists = match lists {
             Ok(lists) => lists,
             Err(error) => {
                 self.app.prompt_is_wrong(0..line.len(), error.to_string());
@@ -274,6 +278,9 @@ impl Host {
                     .collect();
                 self.app.filter_is(line, again);
             }
+        }
+        if !line.is_empty() {
+            self.app.tell(format!("the same as: {}", parsed.observe_command()));
         }
     }
 

@@ -133,12 +133,26 @@ pub(super) fn push_verdict(line: &mut Vec<u8>, flow: &Flow, options: &Options, p
         (Verdict::Unknown, _) => ("", verdict.as_str_name()),
     };
     line.extend_from_slice(color.as_bytes());
+    if options.symbols {
+        line.extend_from_slice(symbol(flow).as_bytes());
+    }
     line.extend_from_slice(word.as_bytes());
     if !color.is_empty() {
         line.extend_from_slice(palette.reset.as_bytes());
     }
     if options.print_policy_names && by_policy {
         push_policies(line, policies(flow, verdict));
+    }
+}
+
+/// The mark of what went wrong, the same as in the terminal viewer: dropped or not answered, sent again, reset.
+fn symbol(flow: &Flow) -> &'static str {
+    match (event_type(flow), flow.verdict()) {
+        ((event::TCP, 1), _) => "↻ ",
+        ((event::TCP, 2 | 3), _) => "⊘ ",
+        ((event::TCP, _), _) => "",
+        ((event::SILENCE, _), _) | (_, Verdict::Dropped | Verdict::Error) => "✗ ",
+        _ => "",
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Options {
     pub ip_translation: bool,
     /// Colours for terminals, in the formats compact and dict.
     pub color: bool,
+    /// A symbol before what went wrong, as the terminal viewer has it: `✗ DROPPED`. For people only.
+    pub symbols: bool,
     /// A second line for each drop, with the kernel's reason and what to check next; in the format compact.
     pub explain_drops: bool,
     /// Show every change of a node's state, not only failures.
@@ -51,6 +53,7 @@ impl Default for Options {
             print_policy_names: false,
             ip_translation: true,
             color: false,
+            symbols: false,
             explain_drops: false,
             all_node_status: false,
             bare_json: false,

@@ -79,8 +79,17 @@ fn key(row: &Row<'_>) -> GroupKey {
             _ => row.drop_reason().to_owned(),
         },
         function: row.drop_function().to_owned(),
-        source: source.group(),
-        destination: destination.group(),
+        // Who is concerned by what concerns nobody is no reason for a group.
+        source: if row.is_noise() {
+            "(anybody)".to_owned()
+        } else {
+            source.group()
+        },
+        destination: if row.is_noise() {
+            "(anybody)".to_owned()
+        } else {
+            destination.group()
+        },
         // Ports of clients would make a group of every connection.
         service: match row.is_reply() {
             Some(true) => format!("{} reply", row.protocol_name()),
@@ -128,7 +137,7 @@ impl Drops {
             is_estimate: false,
             first_ns: time_ns,
             last_ns: time_ns,
-            new_until_ns: if now_ns - started_ns > START_NS {
+            new_until_ns: if now_ns - started_ns > START_NS && !row.is_noise() {
                 now_ns + NEW_NS
             } else {
                 0

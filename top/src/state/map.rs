@@ -65,10 +65,12 @@ impl Map {
         edge.amount.add(row, weight, counts);
         edge.last_ns = edge.last_ns.max(row.time_ns());
         if row.is_trouble() && !row.is_noise() {
-            edge.reason = match row.drop_reason() {
-                "" => "no answer".to_owned(),
-                reason => reason.to_owned(),
-            };
+            match row.drop_reason() {
+                // That nobody answered says less than why.
+                "" if edge.reason.is_empty() => edge.reason = "no answer".to_owned(),
+                "" => {}
+                reason => edge.reason = reason.to_owned(),
+            }
         }
     }
 

@@ -118,11 +118,9 @@ pub(super) fn window(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
             (" Copy as ".to_owned(), lines.collect(), false)
         }
         Some(Overlay::Copied(copied)) => {
-            let lines = copied
-                .text
-                .lines()
-                .map(|line| Line::styled(clean(line), theme.text))
-                .collect();
+            let room = usize::from(area.width.saturating_sub(8)).max(1);
+            let lines = copied.text.lines().flat_map(|line| in_pieces(&clean(line), room));
+            let lines = lines.map(|line| Line::styled(line, theme.text)).collect();
             (format!(" {} ", copied.title), lines, true)
         }
         Some(Overlay::Asking(question)) => (
@@ -157,4 +155,20 @@ pub(super) fn window(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
     frame.render_widget(Clear, at);
     // Lists must not lose their indent, and what is copied is read as it is.
     frame.render_widget(Paragraph::new(lines).wrap(Wrap { trim: false }).block(block), at);
+}
+
+/// A line in pieces of so many cells, wherever words end: what is copied is read as it is.
+fn in_pieces(line: &str, cells: usize) -> Vec<String> {
+    let mut pieces = vec![String::new()];
+    for char in line.chars() {
+        let mut last = pieces.pop().unwrap_or_default();
+        let mut next = last.clone();
+        next.push(char);
+        if crate::width::width(&next) > cells {
+            pieces.push(std::mem::take(&mut last));
+            next = char.to_string();
+        }
+        pieces.push(next);
+    }
+    pieces
 }

@@ -18,7 +18,7 @@ pub(super) fn lines(app: &App, sequence: &Sequence, room: usize, current: u64) -
         return vec![Line::styled("No other flow of this connection is known.", theme.faint)];
     }
     // The way from end to end, and beside it why it ended or where it was seen.
-    let way = (room.saturating_sub(TIME + 2) * 3 / 5).clamp(24, 60);
+    let way = (room.saturating_sub(TIME + 2) / 2).clamp(24, 60);
     let notes = room.saturating_sub(TIME + way + 3);
     let half = way / 2;
     let mut lines = vec![Line::from(vec![

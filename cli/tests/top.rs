@@ -1,0 +1,349 @@
+//! The real viewer in a real terminal (tmux), over the demo's real traffic and over a recording. The demo needs root; without
+//! it, or without tmux, the tests say that they were skipped.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, geteuid};
+
+/// How long something may take to be on the screen. Other tests run beside this one.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+fn tmux(socket: &str, args: &[&str]) -> Output {
+    let mut command = Command::new("tmux");
+    command.args(["-L", socket]).args(args).output().expect("tmux runs")
+}
+
+fn can_run(test: &str, needs_root: bool) -> bool {
+    let missing = if needs_root && !geteuid().is_root() {
+        "needs root"
+    } else if Command::new("tmux").arg("-V").output().is_err() {
+        "tmux is not installed"
+    } else {
+        return true;
+    };
+    println!("skipped: {test}: {missing}");
+    false
+}
+
+/// The viewer in a terminal of its own; both end with the value.
+struct Terminal {
+    socket: String,
+    state: tempfile::TempDir,
+}
+
+impl Terminal {
+    /// Starts `parallax top` with these arguments in a terminal of that size.
+    fn start(name: &str, size: (u16, u16), args: &str) -> Self {
+        let state = tempfile::tempdir().expect("a folder");
+        let terminal = Self {
+            socket: format!("parallax-{name}-{}", std::process::id()),
+            state,
+        };
+        let program = env!("CARGO_BIN_EXE_parallax");
+        let state = terminal.state.path().display();
+        let script =
+            format!("XDG_STATE_HOME={state} NO_COLOR= '{program}' top {args}; echo \"ended with $?\"; exec sleep 600");
+        let (width, height) = (size.0.to_string(), size.1.to_string());
+        let started = tmux(
+            &terminal.socket,
+            &[
+                "-f",
+                "/dev/null",
+                "new-session",
+                "-d",
+                "-s",
+                "top",
+                "-x",
+                &width,
+                "-y",
+                &height,
+                &script,
+            ],
+        );
+        assert!(started.status.success(), "{started:?}");
+        terminal
+    }
+
+    fn keys(&self, keys: &[&str]) {
+        let mut args = vec!["send-keys", "-t", "top"];
+        args.extend(keys);
+        assert!(tmux(&self.socket, &args).status.success());
+    }
+
+    fn text(&self, text: &str) {
+        assert!(
+            tmux(&self.socket, &["send-keys", "-t", "top", "-l", text])
+                .status
+                .success()
+        );
+    }
+
+    fn screen(&self) -> String {
+        String::from_utf8_lossy(&tmux(&self.socket, &["capture-pane", "-p", "-t", "top"]).stdout).into_owned()
+    }
+
+    /// Waits until the screen is as it should be.
+    fn until(&self, what: &str, is_there: impl Fn(&str) -> bool) -> String {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let screen = self.screen();
+            if is_there(&screen) {
+                return screen;
+            }
+            assert!(Instant::now() < end, "{what} is not on the screen:\n{screen}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn until_shows(&self, text: &str) -> String {
+        self.until(text, |screen| screen.contains(text))
+    }
+
+    /// The process of the viewer.
+    fn pid(&self) -> Pid {
+        let shell = tmux(&self.socket, &["display-message", "-p", "-t", "top", "#{pane_pid}"]);
+        let shell = String::from_utf8_lossy(&shell.stdout).trim().to_owned();
+        let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).expect("children");
+        let child = children.split_whitespace().next().expect("a child");
+        Pid::from_raw(child.parse().expect("a number"))
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = Command::new("tmux").args(["-L", &self.socket, "kill-server"]).output();
+    }
+}
+
+/// The demo, which ends with the value.
+struct Demo {
+    process: Child,
+}
+
+impl Demo {
+    /// Starts it, and waits for its observer.
+    fn start() -> (Self, PathBuf) {
+        // Its output has no reader and it has a terminal's patience: until it is told to end.
+        let pty = nix::pty::openpty(None, None).expect("a pseudo terminal");
+        let process = Command::new(env!("CARGO_BIN_EXE_parallax"))
+            .arg("demo")
+            .stdin(Stdio::null())
+            .stdout(pty.slave)
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("the program runs");
+        let socket = std::env::temp_dir().join(format!("plx{}-demo/parallax-observer.sock", process.id()));
+        std::thread::spawn(move || {
+            // A terminal that nobody reads would stop the demo.
+            let mut master = std::fs::File::from(pty.master);
+            let _ = std::io::copy(&mut master, &mut std::io::sink());
+        });
+        let demo = Self { process };
+        let end = Instant::now() + PATIENCE;
+        while !socket.exists() {
+            assert!(Instant::now() < end, "the demo's observer did not start");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        (demo, socket)
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = kill(Pid::from_raw(self.process.id().cast_signed()), Signal::SIGINT);
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_drop_of_the_demo_is_found_filtered_opened_and_explained() {
+    if !can_run("a_drop_of_the_demo_is_found_filtered_opened_and_explained", true) {
+        return;
+    }
+    let (demo, socket) = Demo::start();
+    let top = Terminal::start("demo", (120, 40), &format!("--server unix://{}", socket.display()));
+
+    let screen = top.until_shows("NETFILTER_DROP");
+    assert!(screen.contains("1 Flows") && screen.contains("/s flows"), "{screen}");
+
+    // Only drops: the list has nothing else.
+    top.keys(&["f"]);
+    top.text("verdict:dropped port:5432");
+    top.until_shows("filter: verdict:dropped port:5432");
+    top.keys(&["Enter"]);
+    top.until("only drops", |screen| {
+        screen.contains("✗ NETFILTER_DROP")
+            && !screen.contains("forwarded")
+            && screen.contains("filter: verdict:dropped")
+    });
+
+    // From the group to its packets to all about one of them.
+    top.keys(&["2"]);
+    let screen = top.until_shows("a firewall rule of this machine dropped it");
+    assert!(screen.contains("nft_do_chain"), "{screen}");
+    top.keys(&["Enter"]);
+    top.until_shows("Check: `nft list ruleset`");
+    top.keys(&["Enter"]);
+    let screen = top.until_shows("drop_symbol");
+    assert!(
+        screen.contains("nft_do_chain+0x") && screen.contains("team-a/web-0:5432"),
+        "{screen}"
+    );
+    assert!(screen.contains("SYN ") && screen.contains("✗"), "{screen}");
+    assert!(
+        screen.contains("TCP (20 bytes)") || screen.contains("IPv4 (20 bytes)"),
+        "{screen}"
+    );
+
+    // What is copied can be run.
+    top.keys(&["y"]);
+    top.until_shows("Copy as");
+    top.keys(&["t"]);
+    let screen = top.until_shows("tcp port 5432");
+    assert!(screen.contains("host 10.1.0."), "{screen}");
+
+    // A mistake is told in place, and the viewer goes on.
+    top.keys(&["Escape"]);
+    top.keys(&["Escape"]);
+    top.keys(&["Escape"]);
+    top.keys(&["f"]);
+    top.keys(&["C-u"]);
+    top.text("port:http");
+    top.keys(&["Enter"]);
+    top.until("what is wrong", |screen| {
+        screen.lines().any(|line| line.contains('✗') && line.contains("port"))
+    });
+    top.keys(&["Escape"]);
+    top.keys(&["x"]);
+    top.keys(&["1"]);
+    top.until_shows("forwarded");
+
+    // A question about what is seen.
+    top.keys(&[":"]);
+    top.text("SELECT count(*) AS seen, max(drop_reason) AS reason FROM drops");
+    top.keys(&["Enter"]);
+    top.until_shows("SQL: 1 rows");
+    top.keys(&["Escape"]);
+
+    // The server goes away: told, and nothing breaks.
+    drop(demo);
+    top.until_shows("Tried again");
+    top.keys(&["q"]);
+    let screen = top.until_shows("ended with 0");
+    assert!(
+        !screen.contains("1 Flows"),
+        "the terminal has its own screen again: {screen}"
+    );
+}
+
+fn recording() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../top/tests/screens/flows.jsonl")
+}
+
+#[test]
+fn a_recording_is_replayed_paused_filtered_and_asked() {
+    if !can_run("a_recording_is_replayed_paused_filtered_and_asked", false) {
+        return;
+    }
+    let args = format!("--input-file '{}' --speed 100 verdict", recording().display());
+    let top = Terminal::start("usage", (120, 40), &args);
+    let screen = top.until_shows("ended with 2");
+    assert!(
+        screen.contains("unknown argument: verdict") || screen.contains("unexpected"),
+        "{screen}"
+    );
+    drop(top);
+
+    let args = format!("--input-file '{}' --speed 100", recording().display());
+    let top = Terminal::start("replay", (120, 40), &args);
+    top.until_shows("the replay has ended: 345 flows");
+    top.keys(&["f"]);
+    top.text("reason:NO_SOCKET");
+    top.keys(&["Enter"]);
+    top.until("only these drops", |screen| {
+        screen.contains("✗ NO_SOCKET") && !screen.contains("NETFILTER_DROP") && !screen.contains("forwarded")
+    });
+    top.keys(&["x"]);
+    top.until_shows("NETFILTER_DROP");
+    for (key, shown) in [
+        ("3", "CLIENT"),
+        ("4", "Sources by bytes"),
+        ("5", "WHO TALKS TO WHOM"),
+        ("6", "UPTIME"),
+        ("?", "Ctrl-Z"),
+    ] {
+        top.keys(&[key]);
+        top.until_shows(shown);
+    }
+    // Another size, down to one that is too small, and back.
+    for (width, height, shown) in [
+        ("80", "24", "Esc back"),
+        ("20", "5", "needs 60x12"),
+        ("300", "100", "parallax"),
+    ] {
+        let resized = tmux(&top.socket, &["resize-window", "-t", "top", "-x", width, "-y", height]);
+        assert!(resized.status.success(), "{resized:?}");
+        top.until_shows(shown);
+    }
+    kill(top.pid(), Signal::SIGTERM).expect("it lives");
+    top.until_shows("ended with 0");
+}
+
+#[test]
+fn columns_that_were_chosen_are_there_next_time() {
+    if !can_run("columns_that_were_chosen_are_there_next_time", false) {
+        return;
+    }
+    let args = format!("--input-file '{}' --speed 100", recording().display());
+    let top = Terminal::start("columns", (120, 30), &args);
+    top.until_shows("the replay has ended");
+    top.keys(&["c"]);
+    top.until_shows("[x] TIME");
+    top.keys(&["Space"]);
+    top.until_shows("[ ] TIME");
+    top.keys(&["Escape"]);
+    top.until("no column TIME", |screen| {
+        screen.contains("SOURCE") && !screen.contains("TIME")
+    });
+    let remembered = std::fs::read_to_string(top.state.path().join("parallax/top.json")).expect("a file");
+    assert!(
+        remembered.contains("\"source\"") && !remembered.contains("\"time\""),
+        "{remembered}"
+    );
+    top.keys(&["C-c"]);
+    top.until_shows("ended with 0");
+}
+
+#[test]
+fn without_a_terminal_or_a_server_it_says_what_would_be_right() {
+    let run = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_parallax"))
+            .arg("top")
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .expect("the program runs");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let (code, told) = run(&[]);
+    assert_eq!((code, told.lines().count()), (Some(2), 1), "{told}");
+    assert!(
+        told.contains("needs a terminal") && told.contains("parallax observe"),
+        "{told}"
+    );
+    let (code, told) = run(&["--speed", "1000", "--input-file", "x"]);
+    assert_eq!(code, Some(2));
+    assert!(told.contains("0.1 to 100"), "{told}");
+    let (code, told) = run(&["--speed", "2"]);
+    assert_eq!(code, Some(2));
+    assert!(told.contains("--input-file or --from"), "{told}");
+    let (code, told) = run(&["--verdict", "DROPT"]);
+    assert_eq!(code, Some(2));
+    assert!(told.contains("--verdict"), "{told}");
+}
