@@ -50,8 +50,8 @@ impl LineEditor {
     }
 
     fn before(&self) -> usize {
-        let clusters = self.text[..self.cursor].graphemes(true);
-        self.cursor - clusters.last().map_or(0, str::len)
+        let mut clusters = self.text[..self.cursor].graphemes(true);
+        self.cursor - clusters.next_back().map_or(0, str::len)
     }
 
     fn word_before(&self) -> usize {
