@@ -230,7 +230,7 @@ fn a_drop_of_the_demo_is_found_filtered_opened_and_explained() {
 
     // The server goes away: told, and nothing breaks.
     drop(demo);
-    top.until_shows("Tried again");
+    top.until_shows("tried again");
     top.keys(&["q"]);
     let screen = top.until_shows("ended with 0");
     assert!(

@@ -59,6 +59,9 @@ impl Nodes {
 
     /// Takes what the server says.
     pub fn hear(&mut self, news: Vec<NodeNews>, now_ns: i64) {
+        // Who is no node any more, and has sent nothing, is none here.
+        let named = |name: &str| news.iter().any(|told| told.name == name);
+        self.nodes.retain(|name, node| named(name) || node.flows.total() > 0.0);
         for told in news {
             if self.nodes.len() >= MOST && !self.nodes.contains_key(&told.name) {
                 continue;
@@ -83,8 +86,11 @@ impl Nodes {
         }
     }
 
-    /// A node can't be reached.
+    /// A node can't be reached. A server that tells of its nodes knows better what they are called.
     pub fn is_down(&mut self, name: &str, why: String) {
+        if self.nodes.values().any(|node| node.told.is_some()) && !self.nodes.contains_key(name) {
+            return;
+        }
         if self.nodes.len() < MOST || self.nodes.contains_key(name) {
             self.nodes.entry(name.to_owned()).or_default().down = Some(why);
         }

@@ -148,8 +148,7 @@ pub(super) fn banners(app: &App) -> Vec<Line<'static>> {
                 again_in => format!("in {}", span(*again_in)),
             };
             add(format!(
-                "✗ {}: {}. Tried again {again}; what is shown is from before.",
-                crate::width::clean(&app.name),
+                "✗ Connection lost, tried again {again}; what is shown is from before: {}",
                 crate::width::clean(why)
             ));
         }
