@@ -169,7 +169,10 @@ impl TopArgs {
                 .unwrap_or(path.as_os_str())
                 .to_string_lossy()
                 .into_owned();
-            return Ok((name, Source::Replay(Player::new(recording, speed), Box::new(matching))));
+            return Ok((
+                name,
+                Source::Replay(Box::new(Player::new(recording, speed)), Box::new(matching)),
+            ));
         }
         if let Some(place) = &self.from {
             let now = Utc::now();
@@ -190,11 +193,11 @@ impl TopArgs {
             let recording = Recording::open_history(place, since, until).await?;
             return Ok((
                 place.clone(),
-                Source::Replay(Player::new(recording, speed), Box::new(matching)),
+                Source::Replay(Box::new(Player::new(recording, speed)), Box::new(matching)),
             ));
         }
         // A server that isn't there is told before the terminal is taken.
         let server = Server::connect(settings).await?;
-        Ok((server.target.to_string(), Source::Live(Some(server), lists)))
+        Ok((server.target.to_string(), Source::Live(Some(Box::new(server)), lists)))
     }
 }

@@ -292,6 +292,63 @@ fn a_recording_is_replayed_paused_filtered_and_asked() {
     top.until_shows("ended with 0");
 }
 
+/// An observer of the recording, which ends with the value.
+struct Observer(Child);
+
+impl Observer {
+    fn start(socket: &Path) -> Self {
+        let _ = std::fs::remove_file(socket);
+        // Where the demo finds it, too.
+        let program = Path::new(env!("CARGO_BIN_EXE_parallax")).with_file_name("parallax-observer");
+        let process = Command::new(program)
+            .arg("--replay")
+            .arg(recording())
+            .args(["--node-name", "recorded", "--listen"])
+            .arg(format!("unix://{}", socket.display()))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the observer runs");
+        let end = Instant::now() + PATIENCE;
+        while std::os::unix::net::UnixStream::connect(socket).is_err() {
+            assert!(Instant::now() < end, "the observer did not start");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self(process)
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_server_that_goes_away_is_told_and_one_that_comes_back_goes_on() {
+    if !can_run("a_server_that_goes_away_is_told_and_one_that_comes_back_goes_on", false) {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("observer.sock");
+    let observer = Observer::start(&socket);
+    let top = Terminal::start("reconnect", (120, 40), &format!("--server unix://{}", socket.display()));
+    top.until_shows("NETFILTER_DROP");
+    drop(observer);
+    let screen = top.until_shows("Connection lost, tried again");
+    assert!(screen.contains("NETFILTER_DROP"), "what was seen stays: {screen}");
+    // It is of use meanwhile.
+    top.keys(&["3"]);
+    top.until_shows("CLIENT");
+    let _again = Observer::start(&socket);
+    let screen = top.until("the connection", |screen| !screen.contains("Connection lost"));
+    assert!(screen.contains("CLIENT"), "{screen}");
+    top.keys(&["q"]);
+    top.until_shows("ended with 0");
+}
+
 #[test]
 fn columns_that_were_chosen_are_there_next_time() {
     if !can_run("columns_that_were_chosen_are_there_next_time", false) {

@@ -42,9 +42,9 @@ const KEPT: usize = top::state::log::ROWS;
 /// Where flows come from.
 pub(super) enum Source {
     /// A server, with a connection that is there already.
-    Live(Option<Server>, FilterLists),
+    Live(Option<Box<Server>>, FilterLists),
     /// A recording.
-    Replay(Player, Box<Matching>),
+    Replay(Box<Player>, Box<Matching>),
 }
 
 /// What stays of it while the viewer runs.
@@ -84,12 +84,12 @@ impl Host {
         let (sender, news) = mpsc::channel(QUEUE);
         let running = match source {
             Source::Live(server, lists) => {
-                let work = live::run(settings.clone(), lists, server, sender.clone());
+                let work = live::run(settings.clone(), lists, server.map(|server| *server), sender.clone());
                 Running::Live(tokio::spawn(work))
             }
             Source::Replay(player, matching) => {
                 let (commands, commanded) = mpsc::channel(QUEUE);
-                let work = replay::run(app.name.clone(), player, commanded, sender.clone());
+                let work = replay::run(app.name.clone(), *player, commanded, sender.clone());
                 Running::Replay {
                     task: tokio::spawn(work),
                     commands,

@@ -214,7 +214,7 @@ async fn by_api(server: &Server, wanted: GetFlowsRequest, out: &Sender<News>) ->
             Some(Ok(Some(response))) => {
                 match sorted(response) {
                     Sorted::Flow(flow) => waiting.push(*flow),
-                    Sorted::News(news) => send(out, news).await?,
+                    Sorted::News(news) => send(out, *news).await?,
                     Sorted::Nothing => {}
                 }
                 None
@@ -237,24 +237,24 @@ async fn by_api(server: &Server, wanted: GetFlowsRequest, out: &Sender<News>) ->
 
 enum Sorted {
     Flow(Box<flow::api::flow::Flow>),
-    News(News),
+    News(Box<News>),
     Nothing,
 }
 
 fn sorted(response: GetFlowsResponse) -> Sorted {
     match response.response_types {
         Some(ResponseTypes::Flow(flow)) => Sorted::Flow(Box::new(flow)),
-        Some(ResponseTypes::LostEvents(lost)) => Sorted::News(News::Lost {
+        Some(ResponseTypes::LostEvents(lost)) => Sorted::News(Box::new(News::Lost {
             node: response.node_name,
             count: lost.num_events_lost,
             place: place(lost.source()),
-        }),
+        })),
         Some(ResponseTypes::NodeStatus(status)) if status.state_change() != NodeState::NodeConnected => {
             match status.node_names.first() {
-                Some(node) => Sorted::News(News::NodeDown {
+                Some(node) => Sorted::News(Box::new(News::NodeDown {
                     node: node.clone(),
                     why: one_line(&status.message),
-                }),
+                })),
                 None => Sorted::Nothing,
             }
         }

@@ -22,7 +22,7 @@ const FLOWS: &str = include_str!("flows.jsonl");
 fn flows_of(text: &str) -> Vec<Flow> {
     let lines = text
         .lines()
-        .map(|line| serde_json::from_str::<GetFlowsResponse>(line).unwrap());
+        .map(|line| serde_json::from_str::<GetFlowsResponse>(line).expect("a flow"));
     lines
         .filter_map(|response| match response.response_types {
             Some(ResponseTypes::Flow(flow)) => Some(flow),
@@ -32,7 +32,7 @@ fn flows_of(text: &str) -> Vec<Flow> {
 }
 
 fn batch_of(flows: &[Flow]) -> FlowBatch {
-    FlowReader::default().batch(flows).unwrap()
+    FlowReader::default().batch(flows).expect("flows")
 }
 
 /// The flows of the demo.
@@ -70,7 +70,7 @@ impl Viewer {
             app: App::new(settings),
             now_ns: 1_764_324_450_000_000_000,
             effects: Vec::new(),
-            terminal: Terminal::new(TestBackend::new(width, height)).unwrap(),
+            terminal: Terminal::new(TestBackend::new(width, height)).expect("memory"),
         };
         viewer.hear(News::Connection(Connection::Connected {
             server: "parallax 0.1.0".to_owned(),
@@ -101,7 +101,7 @@ impl Viewer {
 
     pub fn hear_json(&mut self, text: &str) {
         let flows = flows_of(&text.replace('\n', " "));
-        self.now_ns = flows[0].time.as_ref().unwrap().to_nanos() + 1_000_000_000;
+        self.now_ns = flows[0].time.as_ref().expect("a time").to_nanos() + 1_000_000_000;
         self.hear(News::flows(batch_of(&flows)));
     }
 
@@ -128,7 +128,9 @@ impl Viewer {
     /// What is on the screen.
     pub fn screen(&mut self) -> String {
         self.app.tick(self.now_ns);
-        self.terminal.draw(|frame| view::draw(frame, &mut self.app)).unwrap();
+        self.terminal
+            .draw(|frame| view::draw(frame, &mut self.app))
+            .expect("memory");
         let buffer = self.terminal.backend().buffer();
         let area = buffer.area;
         let mut text = String::new();
