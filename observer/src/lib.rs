@@ -3,7 +3,7 @@
 //! In the order in which data meets them: the eBPF programs are loaded ([`probes`]) and attached ([`attach`]) to the
 //! chosen interfaces ([`interface`]); their records arrive in per-CPU rings ([`ring`]) that one thread reads
 //! ([`capture`]). It runs the [`pipeline`]: [`decode`], [`connection`] (request or reply?), [`names`] (who is this
-//! address?), [`silence`] (who got no answer?), `http_head` (which request is it about?),
+//! address?), `silence` (who got no answer?), `http_head` (which request is it about?),
 //! [`observation_point`] (where was it seen?), and for drops [`drop_site`] (why and where, in words, from
 //! [`btf`] and [`symbols`]). Packets that the programs have only
 //! counted become rows in [`aggregation`]. Rows become batches in the [`log`](mod@log), and [`serve`] gives them to clients;

@@ -109,7 +109,10 @@ async fn send(out: &Sender<News>, news: News) -> Result<(), Gone> {
 }
 
 fn wanted(filters: &FilterLists, status: &ServerStatusResponse) -> GetFlowsRequest {
-    let is_relay = status.num_connected_nodes.is_some();
+    let nodes = [status.num_connected_nodes, status.num_unavailable_nodes];
+    let nodes: u32 = nodes.into_iter().flatten().map(|nodes| nodes.value).sum();
+    // A number counts for each node, and there may be many.
+    let is_relay = nodes > 1;
     let old_ns = i64::try_from(BACKLOG_OF_NODES.as_nanos()).unwrap_or_default();
     GetFlowsRequest {
         number: if is_relay { 0 } else { BACKLOG },
