@@ -152,7 +152,7 @@ impl<'a> Row<'a> {
         matches!(self.kind(), Kind::Drop | Kind::Silence(_))
     }
 
-    /// The reason for a drop: the kernel's name, or else that of the API.
+    /// The reason for a drop: the kernel's name, or else that of the API, or only that it was one.
     #[must_use]
     pub fn drop_reason(&self) -> &'a str {
         let kernel = self.text(Column::DropReason);
@@ -166,7 +166,10 @@ impl<'a> Row<'a> {
         let reason = i32::try_from(number)
             .ok()
             .and_then(|number| flow::api::flow::DropReason::try_from(number).ok());
-        reason.unwrap_or_default().as_str_name()
+        match reason.unwrap_or_default() {
+            flow::api::flow::DropReason::Unknown => self.verdict().as_str_name(),
+            known => known.as_str_name(),
+        }
     }
 
     /// What is known of that reason.
