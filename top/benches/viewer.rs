@@ -59,7 +59,7 @@ fn viewer(criterion: &mut Criterion) {
     for (width, height) in [(80, 24), (120, 40), (300, 100)] {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("memory");
         for screen in Screen::ALL {
-            let _ = full.show(screen);
+            full.show(screen);
             let mut at_ns = now_ns;
             group.bench_function(format!("{} {width}x{height}", screen.title()), |bencher| {
                 bencher.iter(|| {

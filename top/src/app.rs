@@ -68,10 +68,8 @@ impl Default for Settings {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct Preferences {
-    /// Columns of the list of flows.
+    /// Columns of the list of flows. Not the screen: whoever opens the viewer is to see what is wrong.
     pub columns: Columns,
-    /// The screen that is shown first.
-    pub screen: Screen,
 }
 
 /// What the owner of the app has to do.
@@ -191,7 +189,7 @@ impl App {
         state.log = crate::state::log::Log::new(settings.rows);
         Self {
             state,
-            screen: settings.preferences.screen,
+            screen: Screen::default(),
             theme: Theme::new(settings.palette),
             zone: settings.zone,
             columns: settings.preferences.columns,
@@ -234,7 +232,6 @@ impl App {
     pub fn preferences(&self) -> Preferences {
         Preferences {
             columns: self.columns.clone(),
-            screen: self.screen,
         }
     }
 
@@ -266,12 +263,10 @@ impl App {
     }
 
     /// Shows a screen.
-    pub fn show(&mut self, screen: Screen) -> Vec<Effect> {
+    pub fn show(&mut self, screen: Screen) {
         self.overlays.clear();
-        let changed = self.screen != screen;
         self.screen = screen;
         self.dirty = true;
-        if changed { vec![Effect::Remember] } else { Vec::new() }
     }
 
     /// The bytes of a packet.

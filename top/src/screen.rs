@@ -1,10 +1,7 @@
 //! The screens.
 
-use serde::{Deserialize, Serialize};
-
 /// What is shown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Screen {
     /// Drops in short, and all flows as they come.
     #[default]

@@ -25,8 +25,8 @@ impl App {
                 _ => self.list().jump(to_last),
             },
             Action::Side(_) => {}
-            Action::Show(screen) => return self.show(screen),
-            Action::Next(by) => return self.show(self.screen.step(by.into())),
+            Action::Show(screen) => self.show(screen),
+            Action::Next(by) => self.show(self.screen.step(by.into())),
             Action::Pause => {
                 self.flows.pause(&self.state.log);
                 if self.state.replay.is_some() {

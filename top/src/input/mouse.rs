@@ -38,7 +38,8 @@ impl App {
         let tab = self.places.tabs.iter().find(|(area, _)| area.contains(at));
         if let Some((_, screen)) = tab {
             let screen = *screen;
-            return self.show(screen);
+            self.show(screen);
+            return Vec::new();
         }
         if !self.overlays.is_empty() || self.prompt.is_some() {
             return Vec::new();
