@@ -73,6 +73,12 @@ impl Terminal {
         assert!(tmux(&self.socket, &args).status.success());
     }
 
+    /// Escape, and time for it to be one: with the next key right behind it, it would be Alt and that key.
+    fn escape(&self) {
+        self.keys(&["Escape"]);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+
     fn text(&self, text: &str) {
         assert!(
             tmux(&self.socket, &["send-keys", "-t", "top", "-l", text])
@@ -206,9 +212,9 @@ fn a_drop_of_the_demo_is_found_filtered_opened_and_explained() {
     assert!(screen.contains("host 10.1.0."), "{screen}");
 
     // A mistake is told in place, and the viewer goes on.
-    top.keys(&["Escape"]);
-    top.keys(&["Escape"]);
-    top.keys(&["Escape"]);
+    top.escape();
+    top.escape();
+    top.escape();
     top.keys(&["f"]);
     top.keys(&["C-u"]);
     top.text("port:http");
@@ -216,7 +222,7 @@ fn a_drop_of_the_demo_is_found_filtered_opened_and_explained() {
     top.until("what is wrong", |screen| {
         screen.lines().any(|line| line.contains('✗') && line.contains("port"))
     });
-    top.keys(&["Escape"]);
+    top.escape();
     top.keys(&["x"]);
     top.keys(&["1"]);
     top.until_shows("forwarded");
@@ -226,7 +232,7 @@ fn a_drop_of_the_demo_is_found_filtered_opened_and_explained() {
     top.text("SELECT count(*) AS seen, max(drop_reason) AS reason FROM drops");
     top.keys(&["Enter"]);
     top.until_shows("SQL: 1 rows");
-    top.keys(&["Escape"]);
+    top.escape();
 
     // The server goes away: told, and nothing breaks.
     drop(demo);
@@ -361,7 +367,7 @@ fn columns_that_were_chosen_are_there_next_time() {
     top.until_shows("[x] TIME");
     top.keys(&["Space"]);
     top.until_shows("[ ] TIME");
-    top.keys(&["Escape"]);
+    top.escape();
     top.until("no column TIME", |screen| {
         screen.contains("SOURCE") && !screen.contains("TIME")
     });
