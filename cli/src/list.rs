@@ -8,6 +8,8 @@ use flow::api::observer::observer_client::ObserverClient;
 use flow::api::observer::{GetNamespacesRequest, GetNodesRequest, Namespace, Node};
 use flow::api::relay::NodeState;
 
+pub(crate) use top::units::grouped;
+
 use crate::connect::Server;
 use crate::settings::Settings;
 
@@ -174,19 +176,6 @@ pub(crate) fn fill(used: u64, limit: u64) -> String {
         return grouped(limit);
     }
     format!("{} ({:.2}%)", grouped(limit), used as f64 * 100.0 / limit as f64)
-}
-
-/// Digits in groups of three.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (place, digit) in digits.char_indices() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 /// A duration in its two largest units.

@@ -5,17 +5,7 @@ use std::time::Duration;
 use ::sql::coverage::Coverage;
 use chrono::{DateTime, Local};
 
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
+pub(crate) use top::units::grouped;
 
 /// `(12 rows, 0.13 s)`, and a second line about the coverage of questions about flows.
 pub(super) fn footer(rows: u64, took: Duration, coverage: Option<&Coverage>) -> String {
