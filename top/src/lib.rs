@@ -33,6 +33,7 @@ pub mod news;
 pub mod row;
 pub mod screen;
 pub mod sequence;
+pub mod service_map;
 pub mod state;
 pub mod theme;
 pub mod units;

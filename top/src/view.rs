@@ -7,6 +7,7 @@ mod flows;
 mod header;
 mod headers;
 mod list;
+mod map;
 mod prompt;
 mod sequence;
 pub(crate) mod sparkline;
@@ -73,7 +74,8 @@ fn screen(frame: &mut Frame<'_>, app: &mut App, body: Rect) {
     match app.screen {
         Screen::Flows => flows::draw(frame, app, body),
         Screen::Talkers => talkers::draw(frame, app, body),
-        Screen::Drops | Screen::Connections | Screen::Map | Screen::Nodes => list::draw(frame, app, body),
+        Screen::Map => map::draw(frame, app, body),
+        Screen::Drops | Screen::Connections | Screen::Nodes => list::draw(frame, app, body),
     }
 }
 

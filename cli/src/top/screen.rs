@@ -112,3 +112,91 @@ fn give_back_in_panics() {
         }));
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Output};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn tmux(socket: &str, args: &[&str]) -> Output {
+        let mut command = Command::new("tmux");
+        command.args(["-L", socket, "-f", "/dev/null"]).args(args);
+        command.output().expect("tmux runs")
+    }
+
+    fn text(output: &Output) -> String {
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Not a test of its own: the one below runs it in a terminal.
+    #[test]
+    #[ignore = "needs a terminal, which a_panic_gives_the_terminal_back makes for it"]
+    fn panics_with_the_terminal_taken() {
+        let mut screen = Screen::take().expect("a terminal");
+        screen.mouse(true).expect("a terminal");
+        let mut app = App::new(top::app::Settings::default());
+        screen.draw(&mut app).expect("a terminal");
+        // Time to be seen.
+        std::thread::sleep(Duration::from_secs(2));
+        // On another thread, as the feed might; the screen isn't dropped by it.
+        let ended = std::thread::spawn(|| panic!("on purpose, in a test")).join();
+        assert!(ended.is_err() && has_panicked());
+        std::thread::sleep(Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn a_panic_gives_the_terminal_back() {
+        if Command::new("tmux").arg("-V").output().is_err() {
+            println!("skipped: a_panic_gives_the_terminal_back: tmux is not installed");
+            return;
+        }
+        let socket = format!("parallax-panic-{}", std::process::id());
+        let program = std::env::current_exe().expect("this program");
+        let test = "top::screen::tests::panics_with_the_terminal_taken";
+        let script = format!("'{}' --ignored --exact {test} --nocapture", program.display());
+        let started = tmux(
+            &socket,
+            &["new-session", "-d", "-s", "panic", "-x", "120", "-y", "40", &script],
+        );
+        assert!(started.status.success(), "{started:?}");
+        let shows = |format: &str| {
+            text(&tmux(&socket, &["display-message", "-p", "-t", "panic", format]))
+                .trim()
+                .to_owned()
+        };
+        let screen = || text(&tmux(&socket, &["capture-pane", "-p", "-t", "panic"]));
+        let modes = || {
+            let terminal = shows("#{pane_tty}");
+            text(
+                &Command::new("stty")
+                    .args(["-a", "-F", &terminal])
+                    .output()
+                    .expect("stty runs"),
+            )
+        };
+        let until = |what: &str, is_there: &dyn Fn() -> bool| {
+            let end = Instant::now() + Duration::from_secs(40);
+            while !is_there() && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            let state = (is_there(), screen(), modes());
+            if !state.0 {
+                tmux(&socket, &["kill-server"]);
+            }
+            assert!(state.0, "{what}: {} {}", state.1, state.2);
+        };
+        let taken = "#{alternate_on}#{mouse_any_flag}";
+        until("the viewer has the terminal", &|| {
+            screen().contains("Flows") && shows("#{alternate_on}") == "1" && modes().contains("-icanon")
+        });
+        until("it is given back", &|| {
+            shows(taken) == "00" && !modes().contains("-icanon")
+        });
+        until("the panic is readable", &|| screen().contains("on purpose, in a test"));
+        assert!(!screen().contains("1 Flows"), "{}", screen());
+        assert_eq!(shows("#{cursor_flag}"), "1");
+        tmux(&socket, &["kill-server"]);
+    }
+}

@@ -74,6 +74,11 @@ impl Map {
         }
     }
 
+    /// All edges, in no order.
+    pub fn edges(&self) -> impl Iterator<Item = (&EdgeKey, &Edge)> {
+        self.edges.iter()
+    }
+
     /// All edges by client, clients with drops first, then those that say most.
     #[must_use]
     pub fn by_client(&self) -> Vec<(&str, Vec<(&EdgeKey, &Edge)>)> {

@@ -46,6 +46,17 @@ fn map() {
 }
 
 #[test]
+fn the_map_draws_what_the_keys_are_on() {
+    let mut viewer = Viewer::of_demo(80, 24);
+    viewer.keys("5");
+    assert!(!viewer.screen().contains("ff02::2"), "it is neither bad nor busy");
+    viewer.keys(&format!("{}kk", "j".repeat(100)));
+    let shown = viewer.screen();
+    let drawn = shown.split("WHO TALKS").next().unwrap_or_default();
+    assert!(drawn.contains("▶┗ ICMPv6") && drawn.contains("ff02::2"), "{shown}");
+}
+
+#[test]
 fn nodes() {
     at_all_sizes("nodes", "6");
 }
