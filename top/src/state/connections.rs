@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 
 pub use connection::{Connection, ConnectionState};
 
-use crate::row::Row;
+use crate::row::{Kind, Row};
 
 /// Connections that are kept at most.
 const MOST: usize = 50_000;
@@ -61,6 +61,10 @@ impl Connections {
         let Some((key, turned)) = ConnectionKey::of(row) else {
             return true;
         };
+        // The first event of a socket that connects comes before it has a port: it says nothing of a connection yet.
+        if matches!(row.kind(), Kind::Tcp(_)) && (key.first.1 == 0 || key.second.1 == 0) {
+            return true;
+        }
         if self.connections.len() >= MOST && !self.connections.contains_key(&key) {
             self.forget();
         }
