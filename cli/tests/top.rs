@@ -37,6 +37,11 @@ struct Terminal {
 impl Terminal {
     /// Starts `parallax top` with these arguments in a terminal of that size.
     fn start(name: &str, size: (u16, u16), args: &str) -> Self {
+        Self::start_under_shell(name, size, args, "")
+    }
+
+    /// The same, with what the shell does when the viewer has stopped or ended.
+    fn start_under_shell(name: &str, size: (u16, u16), args: &str, then: &str) -> Self {
         let state = tempfile::tempdir().expect("a folder");
         let terminal = Self {
             socket: format!("parallax-{name}-{}", std::process::id()),
@@ -44,8 +49,9 @@ impl Terminal {
         };
         let program = env!("CARGO_BIN_EXE_parallax");
         let state = terminal.state.path().display();
-        let script =
-            format!("XDG_STATE_HOME={state} NO_COLOR= '{program}' top {args}; echo \"ended with $?\"; exec sleep 600");
+        let script = format!(
+            "set -m; XDG_STATE_HOME={state} NO_COLOR= '{program}' top {args}; {then} echo \"ended with $?\"; exec sleep 600"
+        );
         let (width, height) = (size.0.to_string(), size.1.to_string());
         let started = tmux(
             &terminal.socket,
@@ -108,10 +114,22 @@ impl Terminal {
         self.until(text, |screen| screen.contains(text))
     }
 
+    /// What tmux knows of the terminal.
+    fn knows(&self, format: &str) -> String {
+        let told = tmux(&self.socket, &["display-message", "-p", "-t", "top", format]);
+        String::from_utf8_lossy(&told.stdout).trim().to_owned()
+    }
+
+    /// Presses and releases the left button at a cell, as terminals tell of it (xterm's control sequences, SGR 1006).
+    fn click(&self, column: usize, line: usize) {
+        for end in ["M", "m"] {
+            self.text(&format!("\x1b[<0;{};{}{end}", column + 1, line + 1));
+        }
+    }
+
     /// The process of the viewer.
     fn pid(&self) -> Pid {
-        let shell = tmux(&self.socket, &["display-message", "-p", "-t", "top", "#{pane_pid}"]);
-        let shell = String::from_utf8_lossy(&shell.stdout).trim().to_owned();
+        let shell = self.knows("#{pane_pid}");
         let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children")).expect("children");
         let child = children.split_whitespace().next().expect("a child");
         Pid::from_raw(child.parse().expect("a number"))
@@ -351,6 +369,56 @@ fn a_server_that_goes_away_is_told_and_one_that_comes_back_goes_on() {
     let _again = Observer::start(&socket);
     let screen = top.until("the connection", |screen| !screen.contains("Connection lost"));
     assert!(screen.contains("CLIENT"), "{screen}");
+    top.keys(&["q"]);
+    top.until_shows("ended with 0");
+}
+
+#[test]
+fn the_mouse_works_where_it_is_wanted_and_also_after_the_viewer_was_suspended() {
+    let name = "the_mouse_works_where_it_is_wanted_and_also_after_the_viewer_was_suspended";
+    if !can_run(name, false) {
+        return;
+    }
+    let args = format!("--input-file '{}' --speed 100 --mouse", recording().display());
+    let then = "echo \"stopped with $?\"; sleep 3; fg;";
+    let top = Terminal::start_under_shell("mouse", (120, 40), &args, then);
+    let screen = top.until_shows("the replay has ended");
+    assert_eq!(top.knows("#{mouse_any_flag}#{alternate_on}"), "11");
+    let tab = |screen: &str, title: &str| {
+        let line = screen.lines().position(|line| line.contains(title)).expect("a tab");
+        let text = screen.lines().nth(line).unwrap_or_default();
+        let before = text.split(title).next().unwrap_or_default();
+        (before.chars().count(), line)
+    };
+    let (column, line) = tab(&screen, "2 Drops");
+    top.click(column, line);
+    let screen = top.until_shows("REASON");
+
+    // A line is chosen by a click, and opened by another one.
+    let (_, line) = tab(&screen, "NO_SOCKET");
+    top.click(3, line);
+    top.until_shows("no socket takes packets");
+    top.click(3, line);
+    top.until_shows("NO_SOCKET · ");
+    top.escape();
+
+    top.keys(&["C-z"]);
+    let screen = top.until_shows("stopped with");
+    assert!(!screen.contains("REASON"), "{screen}");
+    assert_eq!(top.knows("#{mouse_any_flag}#{alternate_on}#{cursor_flag}"), "001");
+    let screen = top.until_shows("REASON");
+    assert_eq!(top.knows("#{mouse_any_flag}#{alternate_on}"), "11");
+    let (column, line) = tab(&screen, "3 Conn");
+    top.click(column, line);
+    top.until_shows("CLIENT");
+
+    // m leaves the mouse to the terminal.
+    top.keys(&["m"]);
+    let end = Instant::now() + PATIENCE;
+    while top.knows("#{mouse_any_flag}") != "0" {
+        assert!(Instant::now() < end, "the mouse is still taken");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     top.keys(&["q"]);
     top.until_shows("ended with 0");
 }

@@ -22,6 +22,7 @@ static PANICKED: AtomicBool = AtomicBool::new(false);
 /// The terminal; it is given back when the value goes.
 pub(super) struct Screen {
     terminal: Terminal<CrosstermBackend<Stdout>>,
+    has_mouse: bool,
 }
 
 impl Screen {
@@ -31,6 +32,7 @@ impl Screen {
         enter().context("the terminal can't be used for the viewer")?;
         Ok(Self {
             terminal: Terminal::new(CrosstermBackend::new(stdout()))?,
+            has_mouse: false,
         })
     }
 
@@ -47,6 +49,7 @@ impl Screen {
 
     /// Uses the mouse, or leaves it to the terminal.
     pub(super) fn mouse(&mut self, on: bool) -> Result<()> {
+        self.has_mouse = on;
         match on {
             true => execute!(stdout(), EnableMouseCapture)?,
             false => execute!(stdout(), DisableMouseCapture)?,
@@ -65,6 +68,9 @@ impl Screen {
         leave();
         work();
         enter().context("the terminal can't be used for the viewer again")?;
+        if self.has_mouse {
+            self.mouse(true)?;
+        }
         self.clear()
     }
 }
