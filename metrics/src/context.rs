@@ -120,6 +120,12 @@ pub struct Context {
 }
 
 impl Context {
+    /// Whether it has no labels.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.source.is_empty() && self.destination.is_empty() && self.properties.is_empty()
+    }
+
     /// Names of the labels.
     #[must_use]
     pub fn labels(&self) -> Vec<&'static str> {
@@ -134,46 +140,20 @@ impl Context {
         labels
     }
 
-    fn needs_addresses(&self) -> bool {
+    /// Whether addresses are among its labels.
+    pub(crate) fn needs_addresses(&self) -> bool {
         let is_ip = |place: &usize| PROPERTIES[*place].ends_with("_ip");
         self.source.needs_address() || self.destination.needs_address() || self.properties.iter().any(is_ip)
     }
 
-    /// The number of each row's context, and the labels of each number; with `swapped` ends, those of what it answers.
-    pub(crate) fn of_rows(&self, rows: &Rows<'_>, swapped: bool) -> Contexts {
-        if self.labels().is_empty() {
-            return Contexts {
-                of_rows: Vec::new(),
-                labels: vec![Labels::default()],
-            };
-        }
+    /// The labels of a row; with `swapped` ends, those of what it answers.
+    fn of_row(&self, rows: &Rows<'_>, row: usize, swapped: bool) -> Labels {
+        let direction = rows.direction(row);
         let mut ends = [End::new(rows.batch, &SOURCE), End::new(rows.batch, &DESTINATION)];
         if swapped {
             ends.reverse();
         }
-        let needs_addresses = self.needs_addresses();
-        let mut numbers: FxHashMap<(u32, u8, u128, u128), u32> = FxHashMap::default();
-        let mut labels = Vec::new();
-        let of_rows = (0..rows.count())
-            .map(|row| {
-                let direction = rows.direction(row);
-                let [source, destination] = &ends;
-                let addresses = match needs_addresses {
-                    true => (source.address_bits(row), destination.address_bits(row)),
-                    false => (0, 0),
-                };
-                let keys = source.key(row) << 16 | destination.key(row);
-                let key = (keys, direction.unwrap_or_default(), addresses.0, addresses.1);
-                *numbers.entry(key).or_insert_with(|| {
-                    labels.push(self.labels_of(&ends, direction, row));
-                    labels.len() as u32 - 1
-                })
-            })
-            .collect();
-        Contexts { of_rows, labels }
-    }
-
-    fn labels_of(&self, [source, destination]: &[End<'_>; 2], direction: Option<u8>, row: usize) -> Labels {
+        let [source, destination] = &ends;
         let mut labels: Vec<Arc<str>> = Vec::new();
         for (context, end) in [(&self.source, source), (&self.destination, destination)] {
             if !context.is_empty() {
@@ -200,19 +180,76 @@ impl Context {
     }
 }
 
-/// Contexts of the rows of a batch.
-pub(crate) struct Contexts {
+/// The rows of a batch by who talks to whom in which direction: rows with the same number have the same labels in every
+/// context. Found once for all metrics.
+pub(crate) struct Pairs {
     of_rows: Vec<u32>,
-    labels: Vec<Labels>,
+    /// A row of each number.
+    examples: Vec<usize>,
+}
+
+impl Pairs {
+    /// With addresses for contexts that need them.
+    pub(crate) fn new(rows: &Rows<'_>, with_addresses: bool) -> Self {
+        let (source, destination) = (End::new(rows.batch, &SOURCE), End::new(rows.batch, &DESTINATION));
+        let mut examples = Vec::new();
+        let ends = |row| {
+            let direction = rows.direction(row).unwrap_or_default();
+            u64::from(direction) << 32 | u64::from(source.key(row) << 16 | destination.key(row))
+        };
+        let of_rows = if with_addresses {
+            let key = |row| (ends(row), source.address_bits(row), destination.address_bits(row));
+            numbers(rows.count(), key, &mut examples)
+        } else {
+            numbers(rows.count(), ends, &mut examples)
+        };
+        Self { of_rows, examples }
+    }
+
+    pub(crate) fn of_row(&self, row: usize) -> u32 {
+        self.of_rows[row]
+    }
+}
+
+/// A number for each key, in the order in which they come, and the first row of each.
+fn numbers<K: std::hash::Hash + Eq>(rows: usize, key: impl Fn(usize) -> K, examples: &mut Vec<usize>) -> Vec<u32> {
+    let mut numbers: FxHashMap<K, u32> = FxHashMap::default();
+    let number = |row| {
+        *numbers.entry(key(row)).or_insert_with(|| {
+            examples.push(row);
+            examples.len() as u32 - 1
+        })
+    };
+    (0..rows).map(number).collect()
+}
+
+/// The labels of a context, made for those pairs that something was counted of.
+pub(crate) struct Contexts {
+    context: Context,
+    swapped: bool,
+    labels: FxHashMap<u32, Labels>,
 }
 
 impl Contexts {
-    pub(crate) fn of_row(&self, row: usize) -> u32 {
-        self.of_rows.get(row).copied().unwrap_or_default()
+    pub(crate) fn new(context: &Context, swapped: bool) -> Self {
+        Self {
+            context: context.clone(),
+            swapped,
+            labels: FxHashMap::default(),
+        }
     }
 
-    pub(crate) fn labels(&self, context: u32) -> &[Arc<str>] {
-        &self.labels[context as usize]
+    /// Whether they are the labels of this context.
+    pub(crate) fn are_of(&self, context: &Context, swapped: bool) -> bool {
+        self.swapped == swapped && self.context == *context
+    }
+
+    /// The labels of a pair.
+    pub(crate) fn labels(&mut self, rows: &Rows<'_>, pairs: Option<&Pairs>, pair: u32) -> &[Arc<str>] {
+        self.labels.entry(pair).or_insert_with(|| match pairs {
+            Some(pairs) => self.context.of_row(rows, pairs.examples[pair as usize], self.swapped),
+            None => Labels::default(),
+        })
     }
 }
 

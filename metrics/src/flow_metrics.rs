@@ -6,7 +6,7 @@ use std::time::Duration;
 use flow::batch::FlowBatch;
 
 use crate::config::MetricConfig;
-use crate::context::{Context, Contexts};
+use crate::context::{Contexts, Pairs};
 use crate::exemplar::Exemplar;
 use crate::metric::{self, Metric};
 use crate::rows::Rows;
@@ -105,7 +105,8 @@ impl FlowMetrics {
     /// Counts the rows of a batch, at that time in seconds. What belongs into histograms is returned.
     pub fn observe(&mut self, batch: &FlowBatch, now_s: u64) -> Vec<Timed> {
         let rows = Rows::new(batch);
-        let mut known: Vec<((Context, bool), Contexts)> = Vec::new();
+        let (mut by_ends, mut by_addresses) = (None, None);
+        let mut known: Vec<Contexts> = Vec::new();
         let mut times = Vec::new();
         for Active {
             config,
@@ -113,15 +114,20 @@ impl FlowMetrics {
             families,
         } in &mut self.active
         {
-            let wish = (config.context.clone(), metric.swaps_ends());
-            let place = known.iter().position(|(known, _)| *known == wish).unwrap_or_else(|| {
-                let contexts = wish.0.of_rows(&rows, wish.1);
-                known.push((wish, contexts));
+            let (context, swapped) = (&config.context, metric.swaps_ends());
+            let place = known.iter().position(|known| known.are_of(context, swapped));
+            let place = place.unwrap_or_else(|| {
+                known.push(Contexts::new(context, swapped));
                 known.len() - 1
             });
-            let contexts = &known[place].1;
+            let contexts = &mut known[place];
+            let pairs = match (context.is_empty(), context.needs_addresses()) {
+                (true, _) => None,
+                (false, true) => Some(&*by_addresses.get_or_insert_with(|| Pairs::new(&rows, true))),
+                (false, false) => Some(&*by_ends.get_or_insert_with(|| Pairs::new(&rows, false))),
+            };
             let wanted = config.filters.as_ref().map(|filters| filters.matches(batch));
-            let tally = metric::count(metric.as_ref(), &rows, wanted.as_ref(), contexts);
+            let tally = metric::count(metric.as_ref(), &rows, wanted.as_ref(), pairs);
             let exemplar = |row, value| {
                 let trace = batch.trace(row)?;
                 let time_ns = batch.time_ns(row);
@@ -133,9 +139,10 @@ impl FlowMetrics {
                 let series = &mut families[usize::from(family)];
                 let mut own = Vec::new();
                 metric.labels(&rows, family, key, &mut own);
+                let of_pair = contexts.labels(&rows, pairs, context);
                 for own in metric.spread(family, own) {
                     let labels = own.into_iter().map(Arc::from);
-                    let labels = labels.chain(contexts.labels(context).iter().cloned());
+                    let labels = labels.chain(of_pair.iter().cloned());
                     let labels: Vec<Arc<str>> = labels.collect();
                     let example = exemplar.map(|exemplar| (labels.clone(), exemplar));
                     series.add(labels, sum, now_s);
@@ -148,8 +155,9 @@ impl FlowMetrics {
                 let (family, context, key) = key;
                 let mut own = Vec::new();
                 metric.labels(&rows, family, key, &mut own);
+                let of_pair = contexts.labels(&rows, pairs, context);
                 let values = own.into_iter().map(Arc::from);
-                let values: Vec<Arc<str>> = values.chain(contexts.labels(context).iter().cloned()).collect();
+                let values: Vec<Arc<str>> = values.chain(of_pair.iter().cloned()).collect();
                 let family = &mut families[usize::from(family)];
                 if let Some(exemplar) = traced.and_then(|row| exemplar(row, value)) {
                     family.exemplify(values.clone(), exemplar, now_s);

@@ -29,6 +29,7 @@ pub mod config;
 pub mod context;
 pub mod exemplar;
 pub mod flow_metrics;
+pub mod instruments;
 mod metric;
 pub mod open_metrics;
 pub mod otlp;

@@ -17,7 +17,7 @@ use ::flow::schema::Column;
 use arrow_buffer::BooleanBuffer;
 
 use crate::config::{MetricConfig, MetricName};
-use crate::context::Contexts;
+use crate::context::Pairs;
 use crate::rows::Rows;
 use crate::series::FamilyInfo;
 use crate::tally::Tally;
@@ -27,7 +27,7 @@ pub(crate) trait Metric: Send + Sync {
     /// The families that it consists of.
     fn families(&self) -> &'static [FamilyInfo];
 
-    /// Counts what a row adds. `context` is the row's.
+    /// Counts what a row adds. `context` is the number of the row's labels.
     fn count(&self, rows: &Rows<'_>, row: usize, context: u32, tally: &mut Tally);
 
     /// The values of its own labels for a key that [`Metric::count`] has used.
@@ -44,18 +44,18 @@ pub(crate) trait Metric: Send + Sync {
     }
 }
 
-/// Counts the rows of a batch.
+/// Counts the rows of a batch, apart by who talks to whom if there are pairs.
 pub(crate) fn count(
     metric: &dyn Metric,
     rows: &Rows<'_>,
     wanted: Option<&BooleanBuffer>,
-    contexts: &Contexts,
+    pairs: Option<&Pairs>,
 ) -> Tally {
     let mut tally = Tally::default();
     let traces = rows.batch.text(Column::TraceId);
     let mut count = |row| {
         tally.traced = traces.and_then(|traces| traces.get(row)).map(|_| row);
-        metric.count(rows, row, contexts.of_row(row), &mut tally);
+        metric.count(rows, row, pairs.map_or(0, |pairs| pairs.of_row(row)), &mut tally);
     };
     match wanted {
         None => (0..rows.count()).for_each(&mut count),

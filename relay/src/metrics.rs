@@ -10,12 +10,12 @@ use std::sync::Arc;
 use flow::api::observer::Node;
 use flow::api::relay::NodeState;
 use flow::clock::wall_ns;
+use metrics::instruments::{Instruments, Values, one};
 use metrics::otlp::{Collector, Signal};
 use metrics::page::Page;
 use metrics::providers::{MetricsError, Providers};
 use metrics::resource::{Place, resource};
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Meter, MeterProvider as _};
 use serving::servers::ended;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -92,10 +92,7 @@ fn of(cluster: &Arc<Cluster>, collector: Option<&Collector>) -> Result<Providers
     );
     let providers = Providers::new(resource, collector)?;
     for provider in providers.iter() {
-        let own = Own {
-            meter: provider.meter("parallax"),
-            cluster: Arc::clone(cluster),
-        };
+        let own = Own(Instruments::new(provider, cluster));
         own.peers();
         own.nodes();
         own.requests();
@@ -103,56 +100,11 @@ fn of(cluster: &Arc<Cluster>, collector: Option<&Collector>) -> Result<Providers
     Ok(providers)
 }
 
-type Values<T> = Vec<(T, Vec<KeyValue>)>;
-
-struct Own {
-    meter: Meter,
-    cluster: Arc<Cluster>,
-}
+struct Own(Instruments<Cluster>);
 
 impl Own {
-    fn counter(
-        &self,
-        name: &'static str,
-        unit: &'static str,
-        doc: &'static str,
-        read: impl Fn(&Cluster) -> Values<u64> + Send + Sync + 'static,
-    ) {
-        let cluster = Arc::clone(&self.cluster);
-        self.meter
-            .u64_observable_counter(name)
-            .with_unit(unit)
-            .with_description(doc)
-            .with_callback(move |observer| {
-                for (value, labels) in read(&cluster) {
-                    observer.observe(value, &labels);
-                }
-            })
-            .build();
-    }
-
-    fn gauge(
-        &self,
-        name: &'static str,
-        unit: &'static str,
-        doc: &'static str,
-        read: impl Fn(&Cluster) -> Values<f64> + Send + Sync + 'static,
-    ) {
-        let cluster = Arc::clone(&self.cluster);
-        self.meter
-            .f64_observable_gauge(name)
-            .with_unit(unit)
-            .with_description(doc)
-            .with_callback(move |observer| {
-                for (value, labels) in read(&cluster) {
-                    observer.observe(value, &labels);
-                }
-            })
-            .build();
-    }
-
     fn peers(&self) {
-        self.gauge(
+        self.0.gauge(
             "parallax.relay.peers",
             "{peer}",
             "Peers by their state: connected, unavailable, or connecting.",
@@ -172,7 +124,7 @@ impl Own {
                     .collect()
             },
         );
-        self.counter(
+        self.0.counter(
             "parallax.relay.reconnects",
             "{connection}",
             "How often the connection to a peer was made again.",
@@ -183,7 +135,7 @@ impl Own {
                     .collect()
             },
         );
-        self.counter(
+        self.0.counter(
             "parallax.relay.lost_events",
             "{event}",
             "Events that the nodes of a peer have lost, by stage.",
@@ -192,7 +144,7 @@ impl Own {
     }
 
     fn nodes(&self) {
-        self.gauge(
+        self.0.gauge(
             "parallax.relay.node.connected",
             "",
             "Whether a node can be asked: 1 if so.",
@@ -201,13 +153,13 @@ impl Own {
                 of_nodes(cluster, |node, _| Some(f64::from(u8::from(is_there(node)))))
             },
         );
-        self.gauge(
+        self.0.gauge(
             "parallax.relay.clock_skew",
             "s",
             "How far the clock of a node is before the relay's, at least.",
             |cluster| of_nodes(cluster, |node, _| Some(seconds(node.detail.as_ref()?.skew_ns))),
         );
-        self.gauge(
+        self.0.gauge(
             "parallax.relay.watermark_age",
             "s",
             "How far what a node has sent to clients that follow is behind the wall clock.",
@@ -218,19 +170,19 @@ impl Own {
                 })
             },
         );
-        self.counter(
+        self.0.counter(
             "parallax.relay.flows.received",
             "{flow}",
             "Flows that came from a node, for all requests together.",
             |cluster| of_nodes(cluster, |_, counts| Some(counts.received)),
         );
-        self.counter(
+        self.0.counter(
             "parallax.relay.flows.missed",
             "{flow}",
             "Flows that left the log of a node before clients of the relay took them.",
             |cluster| of_nodes(cluster, |_, counts| Some(counts.missed)),
         );
-        self.counter(
+        self.0.counter(
             "parallax.relay.flows.late",
             "{flow}",
             "Flows of a node that came too late for their place in the order of time.",
@@ -239,35 +191,35 @@ impl Own {
     }
 
     fn requests(&self) {
-        self.gauge(
+        self.0.gauge(
             "parallax.relay.followers",
             "{client}",
             "Clients that follow the newest flows.",
-            |cluster| vec![(cluster.counts.followers() as f64, Vec::new())],
+            |cluster| one(cluster.counts.followers() as f64),
         );
-        self.counter(
+        self.0.counter(
             "parallax.relay.flows.sent",
             "{flow}",
             "Flows that were merged and given to clients.",
-            |cluster| vec![(cluster.counts.sent_flows(), Vec::new())],
+            |cluster| one(cluster.counts.sent_flows()),
         );
-        self.gauge(
+        self.0.gauge(
             "parallax.relay.queue.messages",
             "{message}",
             "Messages of nodes that wait to be merged.",
-            |cluster| vec![(cluster.counts.depths().messages as f64, Vec::new())],
+            |cluster| one(cluster.counts.depths().messages as f64),
         );
-        self.gauge(
+        self.0.gauge(
             "parallax.relay.queue.size",
             "By",
             "Memory of the flows in these messages.",
-            |cluster| vec![(cluster.counts.depths().queue_bytes as f64, Vec::new())],
+            |cluster| one(cluster.counts.depths().queue_bytes as f64),
         );
-        self.gauge(
+        self.0.gauge(
             "parallax.relay.merge.size",
             "By",
             "Memory of the flows that wait in merges for their turn.",
-            |cluster| vec![(cluster.counts.depths().merge_bytes as f64, Vec::new())],
+            |cluster| one(cluster.counts.depths().merge_bytes as f64),
         );
     }
 }

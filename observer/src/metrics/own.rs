@@ -4,18 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use flow::api::parallax::{CaptureStatus, HistoryStatus, SourceStatus, StageLoss};
+use metrics::instruments::{Instruments, Values, one};
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Meter, MeterProvider as _};
+use opentelemetry::metrics::MeterProvider as _;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 
 use crate::flow_logs::AllCounts;
 use crate::serve::NodeState;
 
 pub(super) fn register(provider: &SdkMeterProvider, node: &Arc<NodeState>) {
-    let own = Own {
-        meter: provider.meter("parallax"),
-        node: Arc::clone(node),
-    };
+    let own = Own(Instruments::new(provider, node));
     own.events();
     own.log();
     own.connections();
@@ -43,139 +41,98 @@ pub(super) fn register_flow_logs(provider: &SdkMeterProvider, counts: &AllCounts
         .build();
 }
 
-struct Own {
-    meter: Meter,
-    node: Arc<NodeState>,
-}
+struct Own(Instruments<NodeState>);
 
 impl Own {
-    /// A counter whose values are read when somebody asks.
-    fn counter(
-        &self,
-        name: &'static str,
-        unit: &'static str,
-        doc: &'static str,
-        read: impl Fn(&NodeState) -> Vec<(u64, Vec<KeyValue>)> + Send + Sync + 'static,
-    ) {
-        let node = Arc::clone(&self.node);
-        self.meter
-            .u64_observable_counter(name)
-            .with_unit(unit)
-            .with_description(doc)
-            .with_callback(move |observer| {
-                for (value, attributes) in read(&node) {
-                    observer.observe(value, &attributes);
-                }
-            })
-            .build();
-    }
-
-    /// A value that goes up and down.
-    fn gauge(
-        &self,
-        name: &'static str,
-        unit: &'static str,
-        doc: &'static str,
-        read: impl Fn(&NodeState) -> u64 + Send + Sync + 'static,
-    ) {
-        let node = Arc::clone(&self.node);
-        self.meter
-            .u64_observable_gauge(name)
-            .with_unit(unit)
-            .with_description(doc)
-            .with_callback(move |observer| observer.observe(read(&node), &[]))
-            .build();
-    }
-
     fn events(&self) {
-        self.counter(
+        self.0.counter(
             "parallax.events",
             "{event}",
             "Events that programs in the kernel were called for, by what became of them.",
             |node| node.capture_status().sources.iter().flat_map(outcomes).collect(),
         );
-        self.counter(
+        self.0.counter(
             "parallax.lost_events",
             "{event}",
             "Events that were lost, by stage, source and CPU.",
             |node| node.capture_status().lost.iter().map(lost).collect(),
         );
-        self.counter(
+        self.0.counter(
             "hubble_lost_events",
             "{event}",
             "The same by the sources that Hubble tells apart.",
             |node| hubble_losses(&node.capture_status().lost),
         );
-        let node = Arc::clone(&self.node);
-        self.meter
-            .f64_observable_gauge("parallax.ring.fill")
-            .with_unit("1")
-            .with_description("How full the fullest ring was when it was read in the last 20 s: 1 is full.")
-            .with_callback(move |observer| {
-                if let Some(permille) = node.counters.read().ring_fill_permille {
-                    observer.observe(f64::from(permille) / 1000.0, &[]);
-                }
-            })
-            .build();
-        self.counter("parallax.flows", "{flow}", "Flows that came into the log.", |node| {
-            vec![(node.log.state().seen, Vec::new())]
-        });
+        self.0.gauge(
+            "parallax.ring.fill",
+            "1",
+            "How full the fullest ring was when it was read in the last 20 s: 1 is full.",
+            |node| {
+                let permille = node.counters.read().ring_fill_permille;
+                permille.map_or_else(Vec::new, |permille| one(f64::from(permille) / 1000.0))
+            },
+        );
+        self.0
+            .counter("parallax.flows", "{flow}", "Flows that came into the log.", |node| {
+                one(node.log.state().seen)
+            });
     }
 
     fn log(&self) {
-        self.counter(
+        self.0.counter(
             "parallax.log.evicted_flows",
             "{flow}",
             "Flows that left the log in memory because it was full.",
-            |node| vec![(node.log.state().evicted, Vec::new())],
+            |node| one(node.log.state().evicted),
         );
-        self.gauge("parallax.log.size", "By", "Memory that the log takes.", |node| {
-            node.log.state().bytes as u64
-        });
-        self.gauge("parallax.log.limit", "By", "Memory that the log may take.", |node| {
-            node.log.state().budget_bytes as u64
-        });
-        let node = Arc::clone(&self.node);
-        self.meter
-            .u64_observable_gauge("parallax.log.unread_flows")
-            .with_unit("{flow}")
-            .with_description("Flows of the log that a reader has yet to read.")
-            .with_callback(move |observer| {
-                for (reader, flows) in unread(&node) {
-                    observer.observe(flows, &[KeyValue::new("reader", reader)]);
-                }
-            })
-            .build();
-        self.gauge(
+        self.0
+            .gauge("parallax.log.size", "By", "Memory that the log takes.", |node| {
+                one(node.log.state().bytes as f64)
+            });
+        self.0
+            .gauge("parallax.log.limit", "By", "Memory that the log may take.", |node| {
+                one(node.log.state().budget_bytes as f64)
+            });
+        self.0.gauge(
+            "parallax.log.unread_flows",
+            "{flow}",
+            "Flows of the log that a reader has yet to read.",
+            |node| {
+                let readers = unread(node).into_iter();
+                readers
+                    .map(|(reader, flows)| (flows as f64, vec![KeyValue::new("reader", reader)]))
+                    .collect()
+            },
+        );
+        self.0.gauge(
             "parallax.followers",
             "{client}",
             "Clients that follow the newest flows.",
-            |node| node.log.followers() as u64,
+            |node| one(node.log.followers() as f64),
         );
     }
 
     fn connections(&self) {
-        self.gauge(
+        self.0.gauge(
             "parallax.connections",
             "{connection}",
             "Connections in the table.",
-            |node| node.capture_status().connections,
+            |node| one(node.capture_status().connections as f64),
         );
-        let single =
-            |read: fn(&CaptureStatus) -> u64| move |node: &NodeState| vec![(read(&node.capture_status()), Vec::new())];
-        self.counter(
+        let single = |read: fn(&CaptureStatus) -> u64| move |node: &NodeState| one(read(&node.capture_status()));
+        self.0.counter(
             "parallax.connections.evicted",
             "{connection}",
             "Connections that were forgotten because the table was full.",
             single(|status| status.connections_evicted),
         );
-        self.counter(
+        self.0.counter(
             "parallax.requests.unwatched",
             "{request}",
             "Requests that could not be watched for an answer, as too many waited.",
             single(|status| status.requests_unwatched),
         );
-        self.counter(
+        self.0.counter(
             "parallax.requests.undecided",
             "{request}",
             "Requests of which nobody can say whether they were answered, as packets were lost meanwhile.",
@@ -184,29 +141,32 @@ impl Own {
     }
 
     fn history(&self) {
-        let of = |read: fn(&HistoryStatus) -> u64| {
-            move |node: &NodeState| node.history.as_ref().map_or(0, |history| read(&history.status()))
+        let read = |node: &NodeState| {
+            node.history
+                .as_ref()
+                .map(|history| history.status())
+                .unwrap_or_default()
         };
-        self.gauge(
+        let of = move |value: fn(&HistoryStatus) -> u64| move |node: &NodeState| one(value(&read(node)) as f64);
+        self.0.gauge(
             "parallax.history.paused",
             "",
             "Whether the history can't be written at the moment: 1 if so.",
             of(|history| u64::from(!history.problem.is_empty())),
         );
-        let flows = of(|history| history.flows);
-        self.counter(
+        self.0.counter(
             "parallax.history.flows",
             "{flow}",
             "Flows of this run that are in files.",
-            move |node| vec![(flows(node), Vec::new())],
+            move |node| one(read(node).flows),
         );
-        self.gauge(
+        self.0.gauge(
             "parallax.history.files",
             "{file}",
             "Files of this node in the history.",
             of(|history| history.files),
         );
-        self.gauge(
+        self.0.gauge(
             "parallax.history.size",
             "By",
             "Size of the files of this node in the history.",
@@ -226,7 +186,7 @@ fn unread(node: &NodeState) -> Vec<(&'static str, u64)> {
     unread
 }
 
-fn outcomes(source: &SourceStatus) -> Vec<(u64, Vec<KeyValue>)> {
+fn outcomes(source: &SourceStatus) -> Values<u64> {
     [
         ("delivered", source.delivered),
         ("aggregated", source.aggregated),
@@ -248,7 +208,7 @@ fn outcomes(source: &SourceStatus) -> Vec<(u64, Vec<KeyValue>)> {
 }
 
 /// Where Hubble would have lost what was lost; what the history lacks has no such place.
-fn hubble_losses(losses: &[StageLoss]) -> Vec<(u64, Vec<KeyValue>)> {
+fn hubble_losses(losses: &[StageLoss]) -> Values<u64> {
     let of = |stages: &[&str]| {
         let lost = losses.iter().filter(|loss| stages.contains(&loss.stage.as_str()));
         lost.map(|loss| loss.count).sum()
