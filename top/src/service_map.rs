@@ -17,7 +17,7 @@ pub mod strokes;
 use std::collections::BTreeMap;
 
 use crate::state::map::{Edge, EdgeKey};
-use crate::width::width;
+use crate::width::{clean, width};
 use columns::{Columns, Pair};
 
 /// How something is drawn. Where lines share a cell, it is as each of them.
@@ -168,6 +168,10 @@ impl Drawing {
             });
             pairs[place].ports.push((port, mark));
         }
+        // Names are found by what they are, and measured as they are shown.
+        for card in &mut cards {
+            card.name = clean(&card.name);
+        }
         // Who is left and who is right must depend neither on the keys nor on who has just said more.
         pairs.sort_by_key(|pair| (std::cmp::Reverse(pair.ports.len()), pair.client, pair.server));
         let columns = Columns::new(&cards, &pairs, room)?;
@@ -205,7 +209,7 @@ fn cards(edges: &[(&EdgeKey, &Edge)], is_selected: impl Fn(&EdgeKey) -> bool) ->
         });
         port.mark = port.mark.and(mark);
         if mark.is_bad && port.reason.is_empty() {
-            port.reason.clone_from(&edge.reason);
+            port.reason = clean(&edge.reason);
         }
     }
     let card = |(name, (mark, ports)): (&str, (Mark, BTreeMap<&str, Port>))| Card {

@@ -15,7 +15,7 @@ use crate::service_map::{BAR, Card, Drawing, Mark};
 use crate::state::map::{Edge, EdgeKey};
 use crate::theme::Theme;
 use crate::units::grouped;
-use crate::width::{clean, cut_middle};
+use crate::width::cut_middle;
 
 /// Lines of the list at least.
 const LEAST_LIST: u16 = 8;
@@ -113,7 +113,7 @@ fn draw_card(frame: &mut Frame<'_>, theme: &Theme, card: &Card, area: Rect) {
         };
         let spans = [
             Span::styled(bar, theme.faint),
-            Span::styled(cut_middle(&clean(text), text_width), style),
+            Span::styled(cut_middle(text, text_width), style),
         ];
         let text = Line::from(spans.to_vec());
         // Only as wide as the text: lines go on right behind it.
