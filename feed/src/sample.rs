@@ -1,4 +1,5 @@
-//! As many rows as a client can show: what went wrong first, and of the rest evenly so many as there is room for.
+//! As many rows as a client can show: what went wrong first, and of the rest evenly so many as there is room for, a quarter
+//! at least.
 
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,8 @@ use flow::schema::Column;
 
 /// The number of a request without an answer among the types of events.
 const SILENCE: i32 = 161;
+/// Every so manieth row that is sent may be one of the rest, if everything else is wrong.
+const OTHERS: usize = 4;
 /// Room that nobody used is kept for so long, so that short bursts come whole.
 const BURST: Duration = Duration::from_millis(500);
 
@@ -64,8 +67,9 @@ impl Sampler {
         let drops = drops(batch);
         let dropped = drops.count_set_bits();
         let room = self.room.max(0.0) as usize;
-        let drops_sent = dropped.min(room);
         let others = rows - dropped;
+        // However much is dropped, what gets through can be seen as well.
+        let drops_sent = dropped.min(room - others.min(room / OTHERS));
         let others_sent = others.min(room - drops_sent);
         let (mut drop_turn, mut other_turn) = (Evenly::new(drops_sent, dropped), Evenly::new(others_sent, others));
         let chosen = BooleanBuffer::collect_bool(rows, |row| match drops.value(row) {
@@ -163,6 +167,8 @@ mod tests {
         );
         let drops = sampler.choose(&batch(100, 1), later + Duration::from_millis(500));
         assert_eq!((places(&drops).len(), drops.left_out, drops.left_out_drops), (5, 0, 95));
+        let half = sampler.choose(&batch(100, 2), later + Duration::from_millis(1300));
+        assert_eq!((half.left_out, half.left_out_drops), (49, 46));
     }
 
     #[test]

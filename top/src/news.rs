@@ -15,6 +15,8 @@ pub enum News {
         /// of drops unless there are more drops than fit.
         left_out: LeftOut,
     },
+    /// Flows that the server has left out where it has sent none.
+    LeftOut(LeftOut),
     /// Flows that nobody has seen.
     Lost {
         /// The node; empty if it isn't known.

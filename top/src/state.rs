@@ -111,6 +111,20 @@ impl State {
                 .push(&row, weight, trouble && !row.is_noise(), second, now_ns);
         }
         self.log.push(batch);
+        self.count(weights.lone, now);
+    }
+
+    /// Takes how many flows were left out where none came.
+    pub fn leave_out(&mut self, left_out: LeftOut, now_ns: i64) {
+        let now = now_ns / SECOND_NS;
+        self.left_out.add(now, left_out.all() as f64);
+        self.count(left_out, now);
+    }
+
+    /// Flows that no row stands for: more than that there were so many is not known of them.
+    fn count(&mut self, left_out: LeftOut, second: i64) {
+        self.flows.add(second, left_out.all() as f64);
+        self.troubles.add(second, left_out.drops as f64);
     }
 
     /// Takes what is known of the nodes.
@@ -156,26 +170,30 @@ impl State {
 struct Weights {
     drops: f64,
     others: f64,
+    /// What was left out without a row that stands for it.
+    lone: LeftOut,
 }
 
 impl Weights {
     fn of(batch: &FlowBatch, left_out: LeftOut) -> Self {
-        if left_out.all() == 0 {
-            return Self {
-                drops: 1.0,
-                others: 1.0,
-            };
-        }
-        let drops = (0..batch.rows())
-            .filter(|place| Row::new(batch, *place).is_trouble())
-            .count();
-        let weight = |came: usize, left_out: u64| match came {
-            0 => 1.0,
-            came => (came as f64 + left_out as f64) / came as f64,
+        let is_trouble = |place: &usize| Row::new(batch, *place).is_trouble();
+        let drops_came = match left_out.all() {
+            0 => 0,
+            _ => (0..batch.rows()).filter(is_trouble).count(),
         };
+        let weight = |came: usize, left_out: u64| match came {
+            0 => (1.0, left_out),
+            came => ((came as f64 + left_out as f64) / came as f64, 0),
+        };
+        let (drops, lone_drops) = weight(drops_came, left_out.drops);
+        let (others, lone_others) = weight(batch.rows() - drops_came, left_out.others);
         Self {
-            drops: weight(drops, left_out.drops),
-            others: weight(batch.rows() - drops, left_out.others),
+            drops,
+            others,
+            lone: LeftOut {
+                drops: lone_drops,
+                others: lone_others,
+            },
         }
     }
 }

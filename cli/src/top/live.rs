@@ -158,8 +158,10 @@ async fn flows(server: &Server, wanted: GetFlowsRequest, out: &Sender<News>) -> 
             others: message.left_out,
             drops: message.left_out_drops,
         };
-        if let Some(batch) = batch {
-            send(out, News::Flows { batch, left_out }).await?;
+        match batch {
+            Some(batch) => send(out, News::Flows { batch, left_out }).await?,
+            None if left_out.all() > 0 => send(out, News::LeftOut(left_out)).await?,
+            None => {}
         }
     }
 }

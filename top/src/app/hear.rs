@@ -15,6 +15,7 @@ impl App {
             News::Flows { batch, left_out } => {
                 self.state.push(batch, left_out, self.now_ns);
             }
+            News::LeftOut(left_out) => self.state.leave_out(left_out, self.now_ns),
             News::Lost { node, count, place } => self.state.losses.push(&node, count, place, now_ns),
             News::Nodes(nodes) => self.state.hear_of_nodes(nodes, now_ns),
             News::NodeDown { node, why } => self.state.nodes.is_down(&node, why),

@@ -5,7 +5,7 @@ use rustc_hash::FxHashMap;
 use super::talkers::Amount;
 use crate::row::Row;
 
-/// Edges that are kept; beyond, the one that was quiet for longest goes.
+/// Edges that are kept; beyond, those that were quiet for longest go.
 const MOST: usize = 2_000;
 
 /// Somebody who talks to somebody.
@@ -56,10 +56,7 @@ impl Map {
             service,
         };
         if self.edges.len() >= MOST && !self.edges.contains_key(&key) {
-            let quietest = self.edges.iter().min_by_key(|(_, edge)| edge.last_ns);
-            if let Some(key) = quietest.map(|(key, _)| key.clone()) {
-                self.edges.remove(&key);
-            }
+            self.forget();
         }
         let edge = self.edges.entry(key).or_default();
         edge.amount.add(row, weight, counts);
@@ -72,6 +69,14 @@ impl Map {
                 reason => edge.reason = reason.to_owned(),
             }
         }
+    }
+
+    /// Those that were quiet for longest go, some at once, so that it is not done for every new one.
+    fn forget(&mut self) {
+        let mut times: Vec<i64> = self.edges.values().map(|edge| edge.last_ns).collect();
+        let (_, limit, _) = times.select_nth_unstable(MOST / 10);
+        let limit = *limit;
+        self.edges.retain(|_, edge| edge.last_ns > limit);
     }
 
     /// All edges, in no order.

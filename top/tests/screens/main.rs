@@ -145,6 +145,26 @@ fn losses_lost_connections_and_samples_are_told() {
 }
 
 #[test]
+fn rates_are_exact_also_where_drops_leave_no_room_for_others() {
+    let mut viewer = Viewer::new(120, 24, Settings::default());
+    viewer.hear_json(
+        r#"{"flow":{"time":"2026-11-28T10:00:00Z","verdict":"DROPPED","drop_reason_desc":"POLICY_DENIED",
+            "event_type":{"type":1},"node_name":"demo"}}"#,
+    );
+    viewer.hear(News::LeftOut(LeftOut {
+        others: 9_000,
+        drops: 1_000,
+    }));
+    // Rates are those of whole seconds, five of them.
+    viewer.now_ns += 1_000_000_000;
+    let shown = viewer.screen();
+    assert!(
+        shown.contains("2.0k/s flows") && shown.contains("200/s drops"),
+        "{shown}"
+    );
+}
+
+#[test]
 fn the_prompt_shows_what_is_wrong_in_place() {
     let mut viewer = Viewer::of_demo(100, 24);
     viewer.keys("fport:99999999");
