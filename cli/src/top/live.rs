@@ -6,6 +6,7 @@ use anyhow::Result;
 use arrow_flight::flight_service_client::FlightServiceClient;
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use feed::decode::FeedDecoder;
+use feed::sample::Sampler;
 use feed::{FeedMessage, FeedRequest, request};
 use flow::api::Timestamp;
 use flow::api::flow::LostEventSource;
@@ -15,6 +16,7 @@ use flow::api::observer::{
     GetFlowsRequest, GetFlowsResponse, GetNodesRequest, ServerStatusRequest, ServerStatusResponse,
 };
 use flow::api::relay::NodeState;
+use flow::batch::FlowBatch;
 use flow::clock::wall_ns;
 use flow::from_api::FlowReader;
 use serving::connect::told;
@@ -208,6 +210,7 @@ async fn by_api(server: &Server, wanted: GetFlowsRequest, out: &Sender<News>) ->
         Err(status) => return Ok(one_line(&told(&status))),
     };
     let mut reader = FlowReader::default();
+    let mut sampler = Sampler::new(MOST_PER_SECOND, std::time::Instant::now());
     let mut waiting: Vec<flow::api::flow::Flow> = Vec::new();
     let mut sent_at = tokio::time::Instant::now();
     loop {
@@ -232,11 +235,31 @@ async fn by_api(server: &Server, wanted: GetFlowsRequest, out: &Sender<News>) ->
         if is_due && let Some(batch) = reader.batch(&waiting) {
             waiting.clear();
             sent_at = tokio::time::Instant::now();
-            send(out, News::flows(batch)).await?;
+            send(out, sampled(&mut sampler, batch)).await?;
         }
         if let Some(why) = ended {
             return Ok(why);
         }
+    }
+}
+
+/// What a screen can show of the flows of a server that sends them all.
+fn sampled(sampler: &mut Option<Sampler>, batch: FlowBatch) -> News {
+    let Some(sampler) = sampler else {
+        return News::flows(batch);
+    };
+    let chosen = sampler.choose(&batch, std::time::Instant::now());
+    let left_out = LeftOut {
+        others: chosen.left_out,
+        drops: chosen.left_out_drops,
+    };
+    let batch = match chosen.rows {
+        None => Some(batch),
+        Some(marked) => batch.select(&marked),
+    };
+    match batch {
+        Some(batch) => News::Flows { batch, left_out },
+        None => News::LeftOut(left_out),
     }
 }
 

@@ -1,6 +1,10 @@
 //! The real viewer in a real terminal (tmux), over the demo's real traffic and over a recording. The demo needs root; without
 //! it, or without tmux, the tests say that they were skipped.
 
+#[path = "../server/recorder.rs"]
+#[expect(dead_code, reason = "the tests of requests use more of it")]
+mod recorder;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -418,6 +422,25 @@ fn the_mouse_works_where_it_is_wanted_and_also_after_the_viewer_was_suspended() 
     while top.knows("#{mouse_any_flag}") != "0" {
         assert!(Instant::now() < end, "the mouse is still taken");
         std::thread::sleep(Duration::from_millis(20));
+    }
+    top.keys(&["q"]);
+    top.until_shows("ended with 0");
+}
+
+#[test]
+fn a_server_that_only_has_hubbles_api_and_sends_without_end_is_sampled_here() {
+    if !can_run(
+        "a_server_that_only_has_hubbles_api_and_sends_without_end_is_sampled_here",
+        false,
+    ) {
+        return;
+    }
+    let server = recorder::Server::start(recorder::Manner::Flood);
+    let top = Terminal::start("flood", (120, 40), &format!("--server {}", server.address()));
+    top.until_shows("sample: 1 of ");
+    for (key, shown) in [("2", "No drops"), ("6", "UPTIME"), ("1", "VERDICT")] {
+        top.keys(&[key]);
+        top.until_shows(shown);
     }
     top.keys(&["q"]);
     top.until_shows("ended with 0");
