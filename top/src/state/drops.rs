@@ -219,6 +219,13 @@ impl Drops {
 }
 
 impl Group {
+    /// The count, written by `write`, with `~` where it is estimated.
+    #[must_use]
+    pub fn counted(&self, write: impl Fn(u64) -> String) -> String {
+        let estimate = if self.is_estimate { "~" } else { "" };
+        format!("{estimate}{}", write(self.count as u64))
+    }
+
     /// Whether it has just appeared.
     #[must_use]
     pub fn is_new(&self, now_ns: i64) -> bool {

@@ -170,11 +170,7 @@ fn problems(app: &App, area: Rect) -> Vec<Line<'static>> {
                 Span::raw(" "),
                 Span::styled(sparkline(&group.rates.last(second + 1, 60), 10), theme.bad),
                 Span::styled(
-                    format!(
-                        " {:>5} {:>4} ",
-                        count(group.count as u64),
-                        ago(app.now_ns(), group.last_ns)
-                    ),
+                    format!(" {:>5} {:>4} ", group.counted(count), ago(app.now_ns(), group.last_ns)),
                     theme.number,
                 ),
                 Span::styled(fit(&who, who_cells), theme.host),

@@ -176,7 +176,7 @@ fn explain(frame: &mut Frame<'_>, app: &mut App, area: Rect) {
         text.push(Line::styled(
             format!(
                 "{} since {}",
-                grouped(group.count as u64),
+                group.counted(grouped),
                 date_and_time(group.first_ns, zone)
             ),
             theme.faint,

@@ -56,7 +56,6 @@ impl App {
             .into_iter()
             .take(MOST)
             .map(|group| {
-                let estimate = if group.is_estimate { "~" } else { "" };
                 let is_new = group.is_new(self.now_ns());
                 let mark = if is_new { "● " } else { "" };
                 Item {
@@ -65,7 +64,7 @@ impl App {
                         group.key.source.clone(),
                         group.key.destination.clone(),
                         group.key.service.clone(),
-                        format!("{estimate}{}", count(group.count as u64)),
+                        group.counted(count),
                         sparkline(&group.rates.last(second + 1, SPARK), 12),
                         ago(self.now_ns(), group.last_ns),
                         group.key.function.clone(),
