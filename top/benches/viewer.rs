@@ -67,7 +67,7 @@ fn scan(rows: usize) -> Vec<FlowBatch> {
                 ip: Some(Ip {
                     version: 4,
                     source: address(row),
-                    destination: address(1 << 20 | row % 50),
+                    destination: address((1 << 20) | (row % 50)),
                     ..Ip::default()
                 }),
                 transport: Transport {
