@@ -1,5 +1,6 @@
 //! Messages of Arrow Flight into batches of flows.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -23,6 +24,27 @@ pub struct FeedDecoder {
     dictionaries: HashMap<i64, ArrayRef>,
 }
 
+thread_local! {
+    static DECODING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread decodes a message: then a panic is caught and becomes an error of the one who has sent it, and what
+/// panics call (`std::panic::set_hook`) has nothing to tell of it.
+#[must_use]
+pub fn is_decoding() -> bool {
+    DECODING.get()
+}
+
+/// Keeps panics that are caught while a message is decoded off stderr. For programs; once is enough.
+pub fn silence_caught_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !is_decoding() {
+            before(panic);
+        }
+    }));
+}
+
 /// What a buffer may hold once it is decompressed: a column of the longest batch takes far less.
 const LARGEST_BUFFER: i64 = 64 << 20;
 
@@ -33,7 +55,9 @@ impl FeedDecoder {
     /// If it is not what a feed sends. The stream is of no use after that.
     pub fn push(&mut self, data: FlightData) -> Result<Option<(FeedMessage, Option<FlowBatch>)>, FeedError> {
         // Arrow's reader panics where buffers don't have the length that a column needs.
+        DECODING.set(true);
         let pushed = catch_unwind(AssertUnwindSafe(|| self.push_trusted(data)));
+        DECODING.set(false);
         pushed.unwrap_or_else(|_| Err(FeedError::Message("its buffers do not fit its columns".to_owned())))
     }
 

@@ -45,6 +45,7 @@ fn start(config: Config) -> anyhow::Result<()> {
         .with_writer(stderr)
         .with_ansi(colour)
         .init();
+    feed::decode::silence_caught_panics();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?

@@ -112,6 +112,10 @@ fn give_back_in_panics() {
     SET.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
+            // It is caught, and told as what is wrong with the server.
+            if feed::decode::is_decoding() {
+                return;
+            }
             PANICKED.store(true, Ordering::SeqCst);
             leave();
             before(panic);
