@@ -133,3 +133,53 @@ impl Map {
         self.edges.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use flow::builder::FlowBatchBuilder;
+    use flow::record::{FlowRecord, Ip, Transport};
+
+    use super::*;
+
+    #[test]
+    fn a_scan_leaves_the_newest_edges() {
+        let mut builder = FlowBatchBuilder::new(1, 0);
+        let rows = MOST + MOST / 2;
+        for row in 0..rows {
+            let mut destination = [0; 16];
+            destination[10..12].copy_from_slice(&[0xff, 0xff]);
+            destination[12..].copy_from_slice(&(0x0a00_0000 | row as u32).to_be_bytes());
+            builder.append(&FlowRecord {
+                time_ns: row as i64,
+                verdict: 1,
+                event_type: Some(4),
+                packets: 1,
+                ip: Some(Ip {
+                    version: 4,
+                    source: Some(destination.map(|byte| byte | 1)),
+                    destination: Some(destination),
+                    ..Ip::default()
+                }),
+                transport: Transport {
+                    protocol: Some(6),
+                    ports: Some((40_000, 443)),
+                    ..Transport::default()
+                },
+                ..FlowRecord::default()
+            });
+        }
+        let batch = builder.seal().expect("rows");
+        let mut map = Map::default();
+        for place in 0..rows {
+            map.push(&Row::new(&batch, place), 1.0, true);
+            assert!(map.len() <= MOST);
+        }
+        let oldest = map.edges().map(|(_, edge)| edge.last_ns).min();
+        assert_eq!(
+            oldest,
+            Some((rows - map.len()) as i64),
+            "none between the newest is missing"
+        );
+        assert!(map.len() >= MOST - MOST / 10);
+    }
+}
