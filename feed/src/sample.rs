@@ -12,7 +12,7 @@ use flow::schema::Column;
 
 /// The number of a request without an answer among the types of events.
 const SILENCE: i32 = 161;
-/// Every so manieth row that is sent may be one of the rest, if everything else is wrong.
+/// One in so many rows that are sent may be one of the rest, if everything else is wrong.
 const OTHERS: usize = 4;
 /// Room that nobody used is kept for so long, so that short bursts come whole.
 const BURST: Duration = Duration::from_millis(500);
@@ -34,6 +34,17 @@ pub struct Chosen {
     pub left_out: u64,
     /// Drops, errors and requests without an answer that are left out.
     pub left_out_drops: u64,
+}
+
+impl Chosen {
+    /// The chosen rows of the batch that they were chosen from; `None` if that is none.
+    #[must_use]
+    pub fn of(&self, batch: &FlowBatch) -> Option<FlowBatch> {
+        match &self.rows {
+            None => Some(batch.clone()),
+            Some(marked) => batch.select(marked),
+        }
+    }
 }
 
 impl Sampler {

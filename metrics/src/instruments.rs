@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Meter, MeterProvider as _};
+use opentelemetry::metrics::{AsyncInstrument, Meter, MeterProvider as _};
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 
 /// Values with their labels; a single one without any is `one(value)`.
@@ -40,16 +40,11 @@ impl<S: Send + Sync + 'static> Instruments<S> {
         description: &'static str,
         read: impl Fn(&S) -> Values<u64> + Send + Sync + 'static,
     ) {
-        let source = Arc::clone(&self.source);
         self.meter
             .u64_observable_counter(name)
             .with_unit(unit)
             .with_description(description)
-            .with_callback(move |observer| {
-                for (value, labels) in read(&source) {
-                    observer.observe(value, &labels);
-                }
-            })
+            .with_callback(self.telling(read))
             .build();
     }
 
@@ -61,16 +56,24 @@ impl<S: Send + Sync + 'static> Instruments<S> {
         description: &'static str,
         read: impl Fn(&S) -> Values<f64> + Send + Sync + 'static,
     ) {
-        let source = Arc::clone(&self.source);
         self.meter
             .f64_observable_gauge(name)
             .with_unit(unit)
             .with_description(description)
-            .with_callback(move |observer| {
-                for (value, labels) in read(&source) {
-                    observer.observe(value, &labels);
-                }
-            })
+            .with_callback(self.telling(read))
             .build();
+    }
+
+    /// Tells all values whenever somebody asks.
+    fn telling<T>(
+        &self,
+        read: impl Fn(&S) -> Values<T> + Send + Sync + 'static,
+    ) -> impl Fn(&dyn AsyncInstrument<T>) + Send + Sync + 'static {
+        let source = Arc::clone(&self.source);
+        move |observer| {
+            for (value, labels) in read(&source) {
+                observer.observe(value, &labels);
+            }
+        }
     }
 }

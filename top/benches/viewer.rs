@@ -1,6 +1,7 @@
 //! What the viewer costs: taking flows, and drawing a frame.
 
 use std::hint::black_box;
+use std::net::Ipv4Addr;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flow::api::observer::GetFlowsResponse;
@@ -47,12 +48,7 @@ fn app(batches: usize) -> (App, i64) {
 
 /// Flows of as many connections as there are rows, from as many addresses, in batches of 4,000.
 fn scan(rows: usize) -> Vec<FlowBatch> {
-    let address = |number: usize| {
-        let mut bytes = [0; 16];
-        bytes[10..12].copy_from_slice(&[0xff, 0xff]);
-        bytes[12..].copy_from_slice(&(0x0a00_0000 | number as u32).to_be_bytes());
-        Some(bytes)
-    };
+    let address = |number: usize| Some(Ipv4Addr::from(0x0a00_0000 | number as u32).to_ipv6_mapped().octets());
     let starts = (0..rows).step_by(4_000);
     let batch = |start: usize| {
         let mut builder = FlowBatchBuilder::new(1, start as u64);

@@ -166,6 +166,12 @@ impl State {
     }
 }
 
+/// The time up to which so many of these lie: whose time is later may stay when the quietest have to go.
+fn quietest(times: impl Iterator<Item = i64>, count: usize) -> i64 {
+    let mut times: Vec<i64> = times.collect();
+    *times.select_nth_unstable(count).1
+}
+
 /// What a row stands for.
 struct Weights {
     drops: f64,

@@ -253,11 +253,7 @@ fn sampled(sampler: &mut Option<Sampler>, batch: FlowBatch) -> News {
         others: chosen.left_out,
         drops: chosen.left_out_drops,
     };
-    let batch = match chosen.rows {
-        None => Some(batch),
-        Some(marked) => batch.select(&marked),
-    };
-    match batch {
+    match chosen.of(&batch) {
         Some(batch) => News::Flows { batch, left_out },
         None => News::LeftOut(left_out),
     }

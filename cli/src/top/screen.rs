@@ -140,10 +140,10 @@ mod tests {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Not a test of its own: the one below runs it in a terminal.
-    #[test]
-    #[ignore = "needs a terminal, which a_panic_gives_the_terminal_back makes for it"]
-    fn panics_with_the_terminal_taken() {
+    /// Set where this test runs itself, in a terminal.
+    const INSIDE: &str = "PARALLAX_TEST_PANIC";
+
+    fn panic_with_the_terminal_taken() {
         let mut screen = Screen::take().expect("a terminal");
         screen.mouse(true).expect("a terminal");
         let mut app = App::new(top::app::Settings::default());
@@ -153,19 +153,22 @@ mod tests {
         // On another thread, as the feed might; the screen isn't dropped by it.
         let ended = std::thread::spawn(|| panic!("on purpose, in a test")).join();
         assert!(ended.is_err() && has_panicked());
-        std::thread::sleep(Duration::from_secs(3600));
+        std::thread::sleep(Duration::from_secs(60));
     }
 
     #[test]
     fn a_panic_gives_the_terminal_back() {
+        if std::env::var_os(INSIDE).is_some() {
+            return panic_with_the_terminal_taken();
+        }
         if Command::new("tmux").arg("-V").output().is_err() {
             println!("skipped: a_panic_gives_the_terminal_back: tmux is not installed");
             return;
         }
         let socket = format!("parallax-panic-{}", std::process::id());
         let program = std::env::current_exe().expect("this program");
-        let test = "top::screen::tests::panics_with_the_terminal_taken";
-        let script = format!("'{}' --ignored --exact {test} --nocapture", program.display());
+        let test = "top::screen::tests::a_panic_gives_the_terminal_back";
+        let script = format!("{INSIDE}=1 '{}' --exact {test} --nocapture", program.display());
         let started = tmux(
             &socket,
             &["new-session", "-d", "-s", "panic", "-x", "120", "-y", "40", &script],

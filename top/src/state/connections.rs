@@ -7,6 +7,7 @@ use rustc_hash::FxHashMap;
 
 pub use connection::{Connection, ConnectionState};
 
+use super::quietest;
 use crate::row::{Kind, Row};
 
 /// Connections that are kept at most.
@@ -77,9 +78,7 @@ impl Connections {
 
     /// Those that were quiet for longest go.
     fn forget(&mut self) {
-        let mut times: Vec<i64> = self.connections.values().map(|connection| connection.last_ns).collect();
-        let (_, limit, _) = times.select_nth_unstable(LEAVING);
-        let limit = *limit;
+        let limit = quietest(self.connections.values().map(|connection| connection.last_ns), LEAVING);
         let before = self.connections.len();
         self.connections.retain(|_, connection| connection.last_ns > limit);
         self.forgotten += (before - self.connections.len()) as u64;

@@ -2,6 +2,7 @@
 
 use rustc_hash::FxHashMap;
 
+use super::quietest;
 use super::talkers::Amount;
 use crate::row::Row;
 
@@ -73,9 +74,7 @@ impl Map {
 
     /// Those that were quiet for longest go, some at once, so that it is not done for every new one.
     fn forget(&mut self) {
-        let mut times: Vec<i64> = self.edges.values().map(|edge| edge.last_ns).collect();
-        let (_, limit, _) = times.select_nth_unstable(MOST / 10);
-        let limit = *limit;
+        let limit = quietest(self.edges.values().map(|edge| edge.last_ns), MOST / 10);
         self.edges.retain(|_, edge| edge.last_ns > limit);
     }
 
@@ -136,6 +135,8 @@ impl Map {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use flow::builder::FlowBatchBuilder;
     use flow::record::{FlowRecord, Ip, Transport};
 
@@ -146,9 +147,7 @@ mod tests {
         let mut builder = FlowBatchBuilder::new(1, 0);
         let rows = MOST + MOST / 2;
         for row in 0..rows {
-            let mut destination = [0; 16];
-            destination[10..12].copy_from_slice(&[0xff, 0xff]);
-            destination[12..].copy_from_slice(&(0x0a00_0000 | row as u32).to_be_bytes());
+            let address = |network: u32| Ipv4Addr::from(network | row as u32).to_ipv6_mapped().octets();
             builder.append(&FlowRecord {
                 time_ns: row as i64,
                 verdict: 1,
@@ -156,8 +155,8 @@ mod tests {
                 packets: 1,
                 ip: Some(Ip {
                     version: 4,
-                    source: Some(destination.map(|byte| byte | 1)),
-                    destination: Some(destination),
+                    source: Some(address(0x0b00_0000)),
+                    destination: Some(address(0x0a00_0000)),
                     ..Ip::default()
                 }),
                 transport: Transport {

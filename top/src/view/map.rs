@@ -111,11 +111,10 @@ fn draw_card(frame: &mut Frame<'_>, theme: &Theme, card: &Card, area: Rect) {
             width: card.width,
             height: 1,
         };
-        let spans = [
+        let text = Line::from(vec![
             Span::styled(bar, theme.faint),
             Span::styled(cut_middle(text, text_width), style),
-        ];
-        let text = Line::from(spans.to_vec());
+        ]);
         // Only as wide as the text: lines go on right behind it.
         let width = place.width.min(text.width() as u16);
         frame.render_widget(text, Rect { width, ..place }.intersection(area));

@@ -246,10 +246,7 @@ impl OldestFirst {
         let chosen = sampler.choose(rows, std::time::Instant::now());
         self.left_out.0 += chosen.left_out;
         self.left_out.1 += chosen.left_out_drops;
-        match chosen.rows {
-            None => Some(rows.clone()),
-            Some(marked) => rows.select(&marked),
-        }
+        chosen.of(rows)
     }
 
     fn told(&mut self, rows: Option<&FlowBatch>) -> FeedMessage {
